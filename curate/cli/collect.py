@@ -1,0 +1,77 @@
+"""Commands that bring images in and sort copies out: crawl, import, dedup."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
+
+
+class Labels(StrEnum):
+    """Where an import takes labels from."""
+
+    FOLDER = "folder"
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    command(app, "crawl")(crawl)
+    command(app, "import")(import_)
+    command(app, "dedup")(dedup)
+
+
+def crawl(
+    around: Surroundings,
+    what: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WHAT]…", help="Classes or free queries; else every class that is short."),
+    ] = None,
+    source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="S", help="openverse, site=URL, urls=FILE or folder=DIR, instead of crawl.sources; repeatable."
+        ),
+    ] = None,
+    most: Annotated[
+        int | None, typer.Option("--max", min=1, metavar="N", help="New images for each WHAT, whatever it lacks.")
+    ] = None,
+) -> Outcome:
+    """Collect images from the web until each class has its target, or its sources have no more."""
+    from curate.cli import show
+    from curate.crawl.crawl import crawl as run
+    from curate.crawl.plan import targets
+    from curate.crawl.sources import make
+
+    project = around.project()
+    names = source or list(project.settings.crawl.sources)
+    finders = [make(name, project.settings) for name in names]
+    report = run(project, targets(project, what or [], names, most), finders, around.progress)
+    failed = bool(report.failed or report.problems)
+    return Outcome(show.crawl_data(report), show.crawl(report), SOME_FAILED if failed else 0)
+
+
+def import_(
+    around: Surroundings,
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Everything below it is taken in.")],
+    labels: Annotated[Labels | None, typer.Option(help="folder: the names of subfolders are labels.")] = None,
+) -> Outcome:
+    """Take in a folder of images that you have already."""
+    from curate.cli import show
+    from curate.ingest.folder import import_folder
+
+    report = import_folder(around.project(), folder, labels=labels is not None, progress=around.progress)
+    return Outcome(show.import_data(report), show.imported(report), SOME_FAILED if report.failed else 0)
+
+
+def dedup(around: Surroundings) -> Outcome:
+    """Find near-duplicates among all images, and keep the best of each group in the queue."""
+    from dataclasses import asdict
+
+    from curate.cli import show
+    from curate.dedup.search import dedup as search
+
+    report = search(around.project(), around.progress)
+    data = {"descriptor": "none", **asdict(report)}
+    return Outcome(data, show.duplicates(report))

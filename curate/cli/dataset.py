@@ -1,0 +1,145 @@
+"""Commands on the project as a whole: init, config, status, split, export, doctor, db."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    for function, name in (
+        (init, "init"),
+        (config, "config"),
+        (status, "status"),
+        (split, "split"),
+        (export, "export"),
+    ):
+        command(app, name)(function)
+    command(app, "doctor")(doctor)
+    database = typer.Typer(help="The database: its schema, its health, copies of it.", no_args_is_help=True)
+    command(database, "upgrade")(db_upgrade)
+    command(database, "check")(db_check)
+    command(database, "backup")(db_backup)
+    app.add_typer(database, name="db")
+
+
+def init(
+    _: Surroundings,
+    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; made if it is not there.")] = Path(),
+    preset: Annotated[str | None, typer.Option(help="Classes and queries that come with curate: guitars.")] = None,
+    classes: Annotated[str | None, typer.Option(metavar="A,B,…", help="Your own classes, in order.")] = None,
+) -> Outcome:
+    """Make a new project: its folder, curate.toml and database."""
+    from curate.project import create
+
+    names = [name for name in (classes or "").split(",") if name.strip()]
+    project = create(folder.absolute(), preset, names)
+    found = [c.name for c in project.settings.classes]
+    text = f"{project.root}: {len(found)} classes ({', '.join(found)}). Its settings are in curate.toml."
+    return Outcome({"project": str(project.root), "classes": found}, text)
+
+
+def config(
+    around: Surroundings,
+    key: Annotated[str | None, typer.Argument(help="Such as dataset.target; without it, all are shown.")] = None,
+    value: Annotated[str | None, typer.Argument(help="What to set it to.")] = None,
+) -> Outcome:
+    """Show or set a key of curate.toml; what is set is checked before it is written."""
+    from curate import config as settings
+    from curate import edit
+
+    path = around.root() / settings.FILE_NAME
+    if key is None:
+        loaded = settings.load(path)
+        values = {name: settings.value(loaded, name) for name in settings.known_keys()}
+        return Outcome({"values": values}, "\n".join(f"{name} = {found!r}" for name, found in values.items()))
+    found = settings.value(settings.load(path), key) if value is None else edit.set_value(path, key, value)
+    return Outcome({"key": key, "value": found}, f"{key} = {found!r}")
+
+
+def status(around: Surroundings) -> Outcome:
+    """Show where everything stands: images and labels of each class, runs, and what is left to do."""
+    from dataclasses import asdict
+
+    from curate.cli import show
+    from curate.status import status as measure
+
+    found = measure(around.project())
+    return Outcome(asdict(found), show.status(found))
+
+
+def split(
+    around: Surroundings,
+    strict: Annotated[bool, typer.Option("--strict", help="Write nothing when a class is short.")] = False,
+) -> Outcome:
+    """Freeze what to learn from and what to validate on: exactly the target of each class, copies on one side."""
+    from dataclasses import asdict
+
+    from curate.cli import show
+    from curate.split import split as make
+
+    report = make(around.project(), strict=strict)
+    return Outcome(asdict(report), show.split(report), SOME_FAILED if report.short else 0)
+
+
+def export(
+    around: Surroundings,
+    layout: Annotated[str, typer.Argument(metavar="FORMAT", help="imagefolder or csv.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or one exported into before.")],
+) -> Outcome:
+    """Write the present split for other tools, with licences and attributions."""
+    from curate.export.formats import FORMATS
+    from curate.export.interface import export as write
+    from db.errors import ConfigError
+
+    if layout not in FORMATS:
+        raise ConfigError(f"no format {layout!r}; there is: {', '.join(FORMATS)}")
+    report = write(around.project(), FORMATS[layout], folder.absolute(), around.progress)
+    text = f"{report.images} images, {report.files} files in {folder}"
+    return Outcome({"images": report.images, "files": report.files, "folder": str(folder)}, text)
+
+
+def doctor(
+    around: Surroundings,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended without losing anything.")] = False,
+) -> Outcome:
+    """Check files, rows and hashes against each other."""
+    from dataclasses import asdict
+
+    from curate.cli import show
+    from curate.doctor import examine
+
+    problems = examine(around.project(), repair=repair, progress=around.progress)
+    left = [problem for problem in problems if not problem.repaired]
+    return Outcome({"problems": [asdict(p) for p in problems]}, show.problems(problems), SOME_FAILED if left else 0)
+
+
+def db_upgrade(around: Surroundings) -> Outcome:
+    """Bring the database to this version's schema, after a backup; make an empty one if there is none."""
+    from curate import config as settings
+    from curate.project import database_path
+    from db import migrate
+
+    root = around.root()
+    saved = migrate.upgrade(database_path(root, settings.load(root / settings.FILE_NAME)))
+    text = f"schema {migrate.head()}" + (f"; the database as it was is in {saved}" if saved else "")
+    return Outcome({"schema": migrate.head(), "backup": str(saved) if saved else None}, text)
+
+
+def db_check(around: Surroundings) -> Outcome:
+    """Read the whole database and report what is damaged."""
+    from db import migrate
+
+    found = migrate.problems(around.project().database.path)
+    return Outcome({"problems": found}, "\n".join(found) or "the database is whole", SOME_FAILED if found else 0)
+
+
+def db_backup(around: Surroundings) -> Outcome:
+    """Copy the database into the project's `backups` folder, also while it is in use."""
+    from db import migrate
+
+    saved = migrate.backup(around.project().database.path)
+    return Outcome({"backup": str(saved)}, str(saved))

@@ -1,0 +1,132 @@
+"""Commands around Label Studio: label start, stop, status, push, pull, open; and prelabel."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
+
+if TYPE_CHECKING:
+    from curate.labelling import Labelling
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    label = typer.Typer(help="Label Studio: the page where people label.", no_args_is_help=True)
+    command(label, "start")(start)
+    command(label, "stop")(stop)
+    command(label, "status")(status)
+    command(label, "push")(push)
+    command(label, "pull")(pull)
+    command(label, "open")(open_)
+    app.add_typer(label, name="label")
+    command(app, "prelabel")(prelabel)
+
+
+def labelling(around: Surroundings) -> "Labelling":
+    """Labelling of the project at hand, with what the environment says of it."""
+    from platformdirs import user_cache_path
+
+    from curate import labelling as stage
+
+    cache = os.environ.get("CURATE_CACHE")
+    token = os.environ.get("CURATE_LABEL_STUDIO_TOKEN", "").strip() or None
+    given = stage.Environment(Path(cache) if cache else user_cache_path("curate"), token)
+    return stage.Labelling(around.project(), given)
+
+
+def start(around: Surroundings) -> Outcome:
+    """Start a Label Studio for this project, and make the labelling project in it.
+
+    The first time on a machine it is installed. With CURATE_LABEL_STUDIO_TOKEN set, the server at label_studio.url is
+    used instead.
+    """
+    found = labelling(around).start(around.progress)
+    text = f"Label Studio runs at {found.url}, project {found.project}; `curate label open` opens it"
+    return Outcome({"url": found.url, "project": found.project, "running": found.running}, text)
+
+
+def stop(around: Surroundings) -> Outcome:
+    """Stop this project's Label Studio. Its data stays."""
+    desk = labelling(around)
+    ran = desk.stop()
+    found = desk.status()
+    data = {"url": found.url, "project": found.project, "running": found.running}
+    return Outcome(data, "stopped" if ran else "it was not running")
+
+
+def status(
+    around: Surroundings,
+    show_token: Annotated[
+        bool, typer.Option("--show-token", help="Show the Authorization header for its API.")
+    ] = False,
+) -> Outcome:
+    """Say where Label Studio is, and whether it runs."""
+    found = labelling(around).status(show_token=show_token)
+    data = {"url": found.url, "project": found.project, "running": found.running, "tasks": found.tasks}
+    text = f"{found.url}: {'running' if found.running else 'not running'}"
+    text += f", project {found.project} with {found.tasks} tasks" if found.project else ", no project yet"
+    if found.authorization:
+        data["authorization"] = found.authorization
+        text += f"\nAuthorization: {found.authorization}"
+    return Outcome(data, text)
+
+
+def push(
+    around: Surroundings,
+    limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many new tasks.")] = None,
+) -> Outcome:
+    """Send every unlabelled image that is not there yet, and its pre-label."""
+    from dataclasses import asdict
+
+    report = labelling(around).push(limit)
+    text = f"{report.created} tasks made, {report.prelabelled} pre-labels sent; {report.tasks} tasks in Label Studio"
+    if report.found:
+        text += f" ({report.found} found there whose making had not been confirmed)"
+    return Outcome(asdict(report), text)
+
+
+def pull(
+    around: Surroundings,
+    accept_deletions: Annotated[
+        bool, typer.Option("--accept-deletions", help="Many tasks were deleted in Label Studio on purpose.")
+    ] = False,
+) -> Outcome:
+    """Take in what people have labelled, changed, skipped and deleted since the last time."""
+    report = labelling(around).pull(accept_deletions=accept_deletions)
+    text = f"{report.created} new answers, {report.updated} changed"
+    if report.tasks_gone:
+        text += f"; {report.tasks_gone} tasks were deleted in Label Studio, their labels stay"
+    for said, count in report.unusable.items():
+        text += f"\n{count} answers name no class of this dataset: {said}"
+    data = {
+        "annotations": report.annotations,
+        "created": report.created,
+        "updated": report.updated,
+        "tasks_gone": report.tasks_gone,
+        "unusable": report.unusable,
+    }
+    return Outcome(data, text, SOME_FAILED if report.unusable else 0)
+
+
+def open_(around: Surroundings) -> Outcome:
+    """Open the labelling page in the browser, signed in."""
+    url = labelling(around).open()
+    return Outcome({"url": url}, url)
+
+
+def prelabel(
+    around: Surroundings,
+    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+) -> Outcome:
+    """Predict everything unlabelled, and show it in Label Studio, the least sure first."""
+    from dataclasses import asdict
+
+    from curate.prelabel import prelabel as run_all
+
+    desk = labelling(around)
+    report = run_all(desk.project, desk, run, around.progress)
+    text = f"run {report.run}: {report.images} images predicted, {report.pushed} pre-labels sent to Label Studio"
+    return Outcome(asdict(report), text)

@@ -1,0 +1,78 @@
+"""Commands around the network: train, predict, prelabel, next."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands to `app`."""
+    command(app, "train")(train)
+    command(app, "predict")(predict)
+    command(app, "next")(next_)
+
+
+def train(
+    around: Surroundings,
+    arch: Annotated[str | None, typer.Option(metavar="NAME", help="Any torchvision classifier.")] = None,
+    init: Annotated[
+        str | None, typer.Option(metavar="imagenet|none|FILE", help="First weights; FILE is safetensors.")
+    ] = None,
+    size: Annotated[int | None, typer.Option(min=32, metavar="PX", help="Side of the pictures it sees.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
+    seed: Annotated[int | None, typer.Option(metavar="N", help="Of everything random.")] = None,
+    device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda, …")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run stopped last, as it was begun.")] = False,
+) -> Outcome:
+    """Train on the present split. What is not said comes from [train] in curate.toml.
+
+    The same command again goes on with a run that was stopped.
+    """
+    from curate.cli import show
+    from curate.training import options_from, train_run
+
+    project = around.project()
+    options = options_from(project, arch=arch, init=init, size=size, epochs=epochs, seed=seed, device=device)
+    report = train_run(project, options, resume=resume, progress=around.progress)
+    return Outcome(show.train_data(report), show.trained(report))
+
+
+def predict(
+    around: Surroundings,
+    paths: Annotated[
+        list[str] | None, typer.Argument(metavar="[PATH]…", help="Image files and folders of them.")
+    ] = None,
+    listed: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="A list of paths, one a line.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+) -> Outcome:
+    """Say what is on any picture."""
+    from dataclasses import asdict
+
+    from curate.cli import show
+    from curate.predicting import paths_from, predict_files
+    from db.errors import ConfigError
+
+    wanted = [*(paths or []), *(paths_from(listed) if listed else [])]
+    if not wanted:
+        raise ConfigError("which pictures? Name files or folders, or a list with --from FILE")
+    report = predict_files(around.project(), wanted, run, around.progress)
+    failures = [{"path": path, "reason": r.reason.value, "detail": r.detail} for path, r in report.failures]
+    data = {"run": report.run, "predictions": [asdict(p) for p in report.predictions], "failures": failures}
+    return Outcome(data, show.predictions(report), SOME_FAILED if failures else 0)
+
+
+def next_(
+    around: Surroundings,
+    count: Annotated[int, typer.Argument(metavar="[N]", min=1, help="How many.")] = 20,
+) -> Outcome:
+    """Say which images to label next, and why."""
+    from dataclasses import asdict
+
+    from curate.cli import show
+    from curate.select import choose
+
+    choices = choose(around.project(), count)
+    return Outcome({"images": [asdict(choice) for choice in choices]}, show.choices(choices))

@@ -1,0 +1,181 @@
+"""What people read on stdout, and the JSON where it is not simply the report."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from curate.crawl.crawl import CrawlReport
+    from curate.dedup.search import DedupReport
+    from curate.doctor import Problem
+    from curate.ingest.folder import ImportReport
+    from curate.predicting import PredictReport
+    from curate.select import Choice
+    from curate.split import SplitReport
+    from curate.status import Status
+    from curate.training import TrainReport
+
+_SHOWN = 10
+_BAR_WIDTH = 30
+
+
+def _table(*headers: str, numbers: Iterable[str] = ()) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for header in headers:
+        table.add_column(header, justify="right" if header in numbers else "left")
+    return table
+
+
+def _failed(failed: Mapping[str, int]) -> str:
+    total = sum(failed.values())
+    return (
+        f"{total} failed ({', '.join(f'{reason} {n}' for reason, n in sorted(failed.items()))})"
+        if total
+        else "none failed"
+    )
+
+
+def status(found: "Status") -> RenderableType:
+    """One bar a class, then what is left to do."""
+    table = _table("class", "images", "labelled", "", numbers=("images", "labelled"))
+    for name, counts in found.classes.items():
+        bar = ProgressBar(total=counts.target, completed=min(counts.labelled, counts.target), width=_BAR_WIDTH)
+        table.add_row(Text(name), str(counts.images), f"{counts.labelled}/{counts.target}", bar)
+    lines = [
+        f"{found.images} images, {found.duplicates} of them near-duplicates of others, {found.set_aside} set aside;"
+        f" {found.unlabelled} wait for a label"
+        + (f", {found.conflicts} labels in conflict" if found.conflicts else ""),
+    ]
+    if found.candidates:
+        lines.append("addresses: " + ", ".join(f"{state} {n}" for state, n in sorted(found.candidates.items())))
+    for run in found.runs:
+        accuracy = "" if run.validation_accuracy is None else f", validation accuracy {run.validation_accuracy:.3f}"
+        mark = "  ← answers now" if run.best else ""
+        lines.append(f"run {run.name}: {run.state} on split {run.snapshot}{accuracy}{mark}")
+    return Group(table, "", *(Text(line) for line in lines))
+
+
+def split(report: "SplitReport") -> RenderableType:
+    """One row a class, then conflicts."""
+    columns = ("train", "validation", "reserve", "missing")
+    table = _table("class", *columns, numbers=columns)
+    for name, c in report.classes.items():
+        table.add_row(Text(name), str(c.train), str(c.validation), str(c.reserve), str(c.missing or ""))
+    lines = [f"snapshot {report.snapshot} ({report.content_sha256[:12]})"]
+    if report.short:
+        lines.append(f"short: {', '.join(report.short)}")
+    for conflict in report.conflicts:
+        said = "; ".join(f"{name}: image {', '.join(map(str, ids))}" for name, ids in conflict.labels.items())
+        lines.append(f"left out, the labels of copies differ: {said}")
+    return Group(table, "", *(Text(line) for line in lines))
+
+
+def crawl_data(report: "CrawlReport") -> dict[str, Any]:
+    """Counts that add up."""
+    return {
+        "found": report.found,
+        "stored": report.stored,
+        "duplicates": report.duplicates,
+        "known": report.known,
+        "failed": dict(report.failed),
+        "waiting": report.waiting,
+        "targets": {name: {"stored": t.stored, "want": t.want, "full": t.full} for name, t in report.targets.items()},
+        "problems": [
+            {"source": source, "query": query, "reason": r.reason.value, "detail": r.detail}
+            for source, query, r in report.problems
+        ],
+    }
+
+
+def crawl(report: "CrawlReport") -> RenderableType:
+    """What was found, and how each target stands."""
+    counts = f"{report.stored} stored, {report.duplicates} exact copies, {report.known} known before"
+    lines = [f"{report.found} addresses: {counts}, {_failed(report.failed)}"]
+    for name, target in report.targets.items():
+        stands = "full" if target.full else "its sources have no more"
+        lines.append(f"{name}: {target.stored} new images, {stands}")
+    if not report.targets:
+        lines.append("no class is short; --max N asks for more of a class that you name")
+    return Text("\n".join(lines))
+
+
+def import_data(report: "ImportReport") -> dict[str, Any]:
+    """Counts that add up to the files, and each file that failed."""
+    return {
+        "stored": report.stored,
+        "duplicates": report.duplicates,
+        "failed": dict(report.failed),
+        "labelled": len(report.labelled_ids),
+        "failures": [{"path": str(path), "reason": r.reason.value, "detail": r.detail} for path, r in report.failures],
+    }
+
+
+def imported(report: "ImportReport") -> RenderableType:
+    """Counts, and the first files that failed."""
+    counts = f"{report.stored} images stored, {report.duplicates} exact copies, {_failed(report.failed)}"
+    lines = [f"{counts}; {len(report.labelled_ids)} labelled"]
+    lines += [f"  {path}: {refusal}" for path, refusal in report.failures[:_SHOWN]]
+    if len(report.failures) > _SHOWN:
+        lines.append(f"  … and {len(report.failures) - _SHOWN} more (--json lists all)")
+    return Text("\n".join(lines))
+
+
+def duplicates(report: "DedupReport") -> RenderableType:
+    """Counts of groups."""
+    extra = sum(len(group.members) - 1 for group in report.groups)
+    return Text(
+        f"{report.images} images: {len(report.groups)} groups of the same photograph, {extra} images stand behind"
+        f" their group's keeper ({report.proposed} likely pairs were looked at)"
+    )
+
+
+def train_data(report: "TrainReport") -> dict[str, Any]:
+    """What a run came to."""
+    result = report.result
+    return {
+        "run": report.run,
+        "snapshot": report.snapshot,
+        "best": {"epoch": result.best_epoch, "validation_accuracy": result.validation_accuracy},
+        "validation_images": result.validation_images,
+        "epochs": result.epochs,
+        "images_per_second": round(result.images_per_second, 1),
+        "resumed": report.resumed,
+    }
+
+
+def trained(report: "TrainReport") -> RenderableType:
+    """One line."""
+    result = report.result
+    return Text(
+        f"run {report.run}: validation accuracy {result.validation_accuracy:.3f} on {result.validation_images} images"
+        f" (epoch {result.best_epoch} of {result.epochs}, {result.images_per_second:.0f} images/s)"
+    )
+
+
+def predictions(report: "PredictReport") -> RenderableType:
+    """One row a picture."""
+    table = _table("picture", "label", "score", "", numbers=("score",))
+    for p in report.predictions:
+        table.add_row(Text(p.path), Text(p.label), f"{p.score:.3f}", "perhaps none of the classes" if p.outside else "")
+    return Group(table, *(Text(f"{path}: {refusal}") for path, refusal in report.failures))
+
+
+def choices(found: Sequence["Choice"]) -> RenderableType:
+    """One row an image."""
+    if not found:
+        return Text("everything is labelled")
+    table = _table("image", "why", "file", numbers=("image",))
+    for choice in found:
+        table.add_row(str(choice.id), Text(choice.why), Text(choice.path))
+    return table
+
+
+def problems(found: Sequence["Problem"]) -> RenderableType:
+    """One line a problem."""
+    if not found:
+        return Text("no problems: every row has its file, every file its row and its hash")
+    return Text("\n".join(f"{p.kind}: {p.subject}; {'repaired' if p.repaired else p.advice}" for p in found))

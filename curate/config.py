@@ -1,0 +1,241 @@
+"""`curate.toml`: what a dataset is made of, read once and checked whole."""
+
+import difflib
+import tomllib
+import unicodedata
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from db.errors import ConfigError
+
+FILE_NAME = "curate.toml"
+_LONGEST_NAME = 60
+HOTKEYS = "1234567890qwetasdfgzxcvbyiopjklnm"
+"""Keys that classes without one of their own get, in this order: all but those that Label Studio uses itself."""
+
+
+def class_name(name: str) -> str:
+    """Bring a class name to its one form: NFC, no space around it. Raises ValueError for what no file system takes."""
+    name = unicodedata.normalize("NFC", name).strip()
+    if not 1 <= len(name) <= _LONGEST_NAME:
+        raise ValueError(f"a class name has 1 to {_LONGEST_NAME} characters")
+    if any(unicodedata.category(c) == "Cc" or c in "/\\" for c in name) or name.startswith("."):
+        raise ValueError(f"the class name {name!r} may hold no '/', no '\\', no control character, and no leading dot")
+    return name
+
+
+def class_key(name: str) -> str:
+    """What two class names must not share."""
+    return unicodedata.normalize("NFC", name).strip().casefold()
+
+
+def _web_address(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+        raise ValueError(f"{url!r} is no http(s) address")
+    return url.rstrip("/")
+
+
+def _sqlite_url(url: str) -> str:
+    if not url.startswith("sqlite:///") or url == "sqlite:///":
+        raise ValueError(f"{url!r} is not of the form sqlite:///FILE")
+    return url
+
+
+WebAddress = Annotated[str, AfterValidator(_web_address)]
+ClassName = Annotated[str, AfterValidator(class_name)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DatasetSettings(_Section):
+    """What is to be reached."""
+
+    name: str = Field(default="dataset", min_length=1)
+    target: int = Field(default=250, ge=2)
+    """Labelled images a class."""
+    validation: int = Field(default=50, ge=1)
+    """Of these, how many are held out."""
+    seed: int = 2017
+
+    @model_validator(mode="after")
+    def _something_to_learn_from(self) -> "DatasetSettings":
+        if self.validation >= self.target:
+            raise ValueError(f"validation ({self.validation}) must be less than target ({self.target})")
+        return self
+
+
+class ClassSettings(_Section):
+    """One class. Without queries of its own, its name is searched for."""
+
+    name: ClassName
+    hotkey: str | None = Field(default=None, min_length=1, max_length=20)
+    queries: tuple[str, ...] = ()
+
+
+class DatabaseSettings(_Section):
+    """Where the database lies; a relative path starts at the project folder."""
+
+    url: Annotated[str, AfterValidator(_sqlite_url)] = "sqlite:///curate.db"
+
+
+class IngestSettings(_Section):
+    """What an image must be like to be taken in at all."""
+
+    max_pixels: int = Field(default=50_000_000, ge=1)
+    """Decoded, three bytes a pixel are held in memory."""
+    min_side: int = Field(default=16, ge=1)
+    """Pixels of the shorter side."""
+    max_bytes: int = Field(default=32_000_000, ge=1)
+    """Of the file; reading stops there."""
+
+
+class OpenverseSettings(_Section):
+    """The Openverse API."""
+
+    url: WebAddress = "https://api.openverse.org"
+
+
+class SiteSettings(_Section):
+    """How far a crawl of a whole site goes."""
+
+    max_pages: int = Field(default=500, ge=1)
+    max_depth: int = Field(default=4, ge=0)
+
+
+class CrawlSettings(_Section):
+    """How the web is asked."""
+
+    sources: tuple[Literal["openverse"], ...] = ("openverse",)
+    contact: str = ""
+    """Goes into the User-Agent, so that whoever runs a server can write to you."""
+    allow_private_addresses: bool = False
+    concurrency: int = Field(default=16, ge=1, le=256)
+    per_host: int = Field(default=2, ge=1, le=16)
+    attempts: int = Field(default=3, ge=1, le=10)
+    deadline_seconds: float = Field(default=60.0, gt=0)
+    """For one file, redirects and waiting for bytes included."""
+    max_wait_seconds: float = Field(default=120.0, ge=0)
+    """The longest pause a server may ask for within a run; a host that asks for more is left until the next."""
+    openverse: OpenverseSettings = OpenverseSettings()
+    site: SiteSettings = SiteSettings()
+
+
+class DedupSettings(_Section):
+    """When two images are the same photograph."""
+
+    distance: int = Field(default=10, ge=0, le=16)
+    """Bits in which two 64-bit pHashes may differ for the pair to be looked at."""
+    difference: float = Field(default=3.0, gt=0)
+    """Mean absolute difference of 48 x 48 RGB thumbnails, 0-255, under which a pair counts."""
+
+
+class LabelStudioSettings(_Section):
+    """Where people label."""
+
+    url: WebAddress = "http://127.0.0.1:8080"
+
+
+class TrainSettings(_Section):
+    """Defaults of `curate train`."""
+
+    arch: str = "resnet50"
+    init: str = "imagenet"
+    size: int = Field(default=224, ge=32, le=1024)
+    epochs: int = Field(default=30, ge=1)
+    device: str = "auto"
+
+
+class Settings(_Section):
+    """All of `curate.toml`."""
+
+    dataset: DatasetSettings = DatasetSettings()
+    classes: tuple[ClassSettings, ...] = Field(min_length=2)
+    database: DatabaseSettings = DatabaseSettings()
+    ingest: IngestSettings = IngestSettings()
+    crawl: CrawlSettings = CrawlSettings()
+    dedup: DedupSettings = DedupSettings()
+    label_studio: LabelStudioSettings = LabelStudioSettings()
+    train: TrainSettings = TrainSettings()
+
+    @model_validator(mode="after")
+    def _classes_apart(self) -> "Settings":
+        for what, values in (
+            ("class names", [class_key(c.name) for c in self.classes]),
+            ("hotkeys", [c.hotkey for c in self.classes if c.hotkey]),
+        ):
+            double = sorted({v for v in values if values.count(v) > 1})
+            if double:
+                raise ValueError(f"two {what} are the same (upper and lower case do not count): {', '.join(double)}")
+        return self
+
+    def hotkeys(self) -> dict[str, str]:
+        """The key of each class: its own, or the next one free; classes beyond the keyboard get none."""
+        free = [key for key in HOTKEYS if key not in {c.hotkey for c in self.classes}]
+        given = {c.name: c.hotkey for c in self.classes if c.hotkey}
+        rest = [c.name for c in self.classes if not c.hotkey]
+        return given | dict(zip(rest, free, strict=False))
+
+    def queries(self, name: str) -> tuple[str, ...]:
+        """What is searched for on behalf of a class."""
+        found = next(c for c in self.classes if c.name == name)
+        return found.queries or (found.name,)
+
+
+def load(path: Path) -> Settings:
+    """Read and check a `curate.toml`. Raises ConfigError naming the file, the key and what is wrong."""
+    try:
+        return check(tomllib.loads(path.read_text(encoding="utf-8")), path)
+    except OSError as error:
+        raise ConfigError(f"cannot read {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+
+
+def check(values: dict[str, Any], path: Path) -> Settings:
+    """Check parsed values. Raises ConfigError for the first thing wrong."""
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        message = _unknown_key(key) if first["type"] == "extra_forbidden" else _plain(key, first["msg"])
+        raise ConfigError(f"{path}: {message}{more}") from error
+
+
+def _plain(key: str, message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message
+
+
+def _unknown_key(key: str) -> str:
+    near = difflib.get_close_matches(key, known_keys(), n=1)
+    return f"unknown key {key!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+
+
+def known_keys(section: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
+    """Every dotted key that `curate config` can show or set, in order."""
+    found: list[str] = []
+    for name, field in section.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            found += known_keys(kind, f"{prefix}{name}.")
+        elif name != "classes":
+            found.append(prefix + name)
+    return found
+
+
+def value(settings: Settings, key: str) -> Any:  # noqa: ANN401 - whatever the key holds
+    """Look up the value of a dotted key. Raises ConfigError for an unknown one."""
+    if key not in known_keys():
+        raise ConfigError(_unknown_key(key))
+    found: Any = settings
+    for part in key.split("."):
+        found = getattr(found, part)
+    return list(found) if isinstance(found, tuple) else found

@@ -1,0 +1,50 @@
+"""What a site asks of crawlers: robots.txt (RFC 9309) and the X-Robots-Tag header."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from protego import Protego
+
+AGENT = "curate"
+"""The name that a robots.txt calls us by."""
+ROBOTS_BYTES = 512_000
+"""Read of a robots.txt; the standard asks for at least 500 KiB."""
+_OPT_OUTS = {"noai", "noimageai", "noindex", "none"}
+
+
+@dataclass(frozen=True)
+class Robots:
+    """The rules of one host."""
+
+    rules: Protego
+
+    @classmethod
+    def parse(cls, data: bytes) -> Self:
+        """Read a robots.txt, whatever it holds."""
+        return cls(Protego.parse(data.decode("utf-8", "replace")))
+
+    @classmethod
+    def allow_all(cls) -> Self:
+        """Make the rules of a host that has none."""
+        return cls(Protego.parse(""))
+
+    def allow(self, url: str) -> bool:
+        """Whether we may fetch `url`."""
+        return bool(self.rules.can_fetch(url, AGENT))
+
+
+def opted_out(header: str) -> bool:
+    """Whether an X-Robots-Tag keeps an image from being indexed or learned from.
+
+    Directives may be meant for one agent: `otherbot: noindex` is not for us.
+    """
+    agent = ""
+    for part in header.lower().split(","):
+        name, colon, directive = part.strip().partition(":")
+        if colon and name.strip() not in {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}:
+            agent, word = name.strip(), directive.strip()
+        else:
+            word = part.strip()
+        if word in _OPT_OUTS and agent in {"", AGENT}:
+            return True
+    return False

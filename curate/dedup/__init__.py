@@ -1,0 +1,1 @@
+"""Near-duplicates: pairs are proposed by their hashes, looked at by a verifier, and grouped if they hold."""

@@ -1,0 +1,132 @@
+"""`curate doctor`: whether what the database says lies on the disk, byte for byte, and nothing else does."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sqlalchemy import select
+
+from curate.crawl import claims
+from curate.progress import QUIET, Progress
+from curate.project import Project
+from db import migrate
+from db.files import leftovers
+from db.models import Candidate, CandidateState, Image, ImageState, Run, RunState
+from db.store import digest, relative_path
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is not as it should be. `kind`: database, missing, altered, orphan, leftover, run or claim."""
+
+    kind: str
+    subject: str
+    advice: str
+    repaired: bool = False
+
+
+def examine(project: Project, *, repair: bool, progress: Progress = QUIET) -> list[Problem]:
+    """Check everything; with `repair`, mend what can be mended without losing anything."""
+    found = [
+        Problem("database", line, "put back a copy from `backups`") for line in migrate.problems(project.database.path)
+    ]
+    found += _images(project, progress)
+    found += _orphans(project, repair=repair)
+    found += _leftovers(project, repair=repair)
+    found += _claims(project, repair=repair)
+    found += _runs(project)
+    return found
+
+
+def _images(project: Project, progress: Progress) -> Iterator[Problem]:
+    """Compare every image file with its row."""
+    with project.database.read() as session:
+        query = select(Image.id, Image.sha256, Image.format).where(Image.state != ImageState.FORGOTTEN)
+        rows = [(row[0], row[1], row[2]) for row in session.execute(query.order_by(Image.id))]
+    with ThreadPoolExecutor(os.cpu_count()) as pool, progress.task("checking image files", len(rows), "images") as task:
+        for problem in pool.map(lambda row: _image_problem(project, *row), rows):
+            task.advance()
+            if problem is not None:
+                yield problem
+
+
+def _image_problem(project: Project, number: int, sha256: str, image_format: str) -> Problem | None:
+    path = project.store.path(sha256, image_format)
+    subject = f"image {number} ({path.relative_to(project.root)})"
+    try:
+        actual = digest(path)
+    except OSError as error:
+        return Problem(
+            "missing", f"{subject}: {error.strerror}", "import or crawl it again: the same bytes are put back"
+        )
+    if actual != sha256:
+        return Problem("altered", subject, "import or crawl it again: the same bytes are put back")
+    return None
+
+
+def _orphans(project: Project, *, repair: bool) -> Iterator[Problem]:
+    """Files that no row knows: a process was killed between the two."""
+    with project.database.read() as session:
+        query = select(Image.sha256, Image.format).where(Image.state != ImageState.FORGOTTEN)
+        known = {relative_path(sha256, image_format) for sha256, image_format in session.execute(query)}
+    for path in project.store.files():
+        if path.relative_to(project.store.root).as_posix() not in known:
+            yield _remove(
+                Problem("orphan", _shown(project, path), "remove it: `curate doctor --repair`"), path, repair=repair
+            )
+
+
+def _leftovers(project: Project, *, repair: bool) -> Iterator[Problem]:
+    """Find files that killed processes never finished."""
+    folders = [
+        project.root,
+        project.root / "backups",
+        project.private,
+        project.private / "pixels",
+        *project.runs.glob("*/"),
+    ]
+    found = [*project.store.leftovers(), *(path for folder in folders for path in leftovers(folder))]
+    for path in found:
+        yield _remove(
+            Problem("leftover", _shown(project, path), "remove it: `curate doctor --repair`"), path, repair=repair
+        )
+
+
+def _claims(project: Project, *, repair: bool) -> Iterator[Problem]:
+    """Find addresses claimed by crawls that are dead. The next crawl takes them over anyway."""
+    with project.database.read() as session:
+        claimed = session.scalars(select(Candidate).where(Candidate.state == CandidateState.CLAIMED))
+        stale = sum(claims.is_stale(candidate) for candidate in claimed)
+    if stale:
+        if repair:
+            with project.database.write() as session:
+                claims.release_stale(session)
+        advice = "crawl again, or let go of them: `curate doctor --repair`"
+        yield Problem("claim", f"{stale} addresses are claimed by a dead crawl", advice, repaired=repair)
+
+
+def _runs(project: Project) -> Iterator[Problem]:
+    """Compare finished runs with their weights."""
+    with project.database.read() as session:
+        runs = session.scalars(select(Run).where(Run.state == RunState.FINISHED).order_by(Run.id)).all()
+    for run in runs:
+        path = project.runs / run.name / "model.safetensors"
+        try:
+            whole = digest(path) == run.weights_sha256
+        except OSError:
+            whole = False
+        if not whole:
+            subject = f"weights of run {run.name} are gone or altered"
+            yield Problem("run", subject, "put them back from a copy, or train anew: this run will not be used")
+
+
+def _remove(problem: Problem, path: Path, *, repair: bool) -> Problem:
+    if repair:
+        path.unlink(missing_ok=True)
+    return replace(problem, repaired=repair)
+
+
+def _shown(project: Project, path: Path) -> str:
+    return path.relative_to(project.root).as_posix()

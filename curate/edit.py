@@ -1,0 +1,94 @@
+"""Writing `curate.toml`: comments and order of what a person wrote stay as they are."""
+
+import tomllib
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import tomlkit
+from tomlkit.items import AoT, Table
+
+from curate import config
+from db.errors import ConfigError
+from db.files import write_atomically
+
+
+def set_value(path: Path, key: str, text: str) -> Any:  # noqa: ANN401 - whatever the key holds
+    """Set a dotted key after checking the whole file with it, and give the value as it will be read.
+
+    `text` is TOML where it can be read as such (`true`, `0.5`, `["openverse"]`), and else a plain string.
+    """
+    if key not in config.known_keys():
+        config.value(config.load(path), key)  # raises, with the nearest known key
+    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    *sections, name = key.split(".")
+    table: Any = document
+    for section in sections:
+        if section not in table:
+            table[section] = tomlkit.table()
+        table = table[section]
+    for value in _readings(text):
+        table[name] = value
+        try:
+            settings = config.check(tomllib.loads(tomlkit.dumps(document)), path)
+        except ConfigError as error:
+            problem = error
+        else:
+            write_atomically(path, tomlkit.dumps(document).encode())
+            return config.value(settings, key)
+    raise problem
+
+
+def _readings(text: str) -> list[Any]:
+    """Give what `text` may mean, likeliest first; `2017` can be a number or, for a name, a string."""
+    try:
+        return [tomlkit.parse(f"x = {text}")["x"], text]
+    except tomlkit.exceptions.ParseError:
+        return [text]
+
+
+def presets() -> list[str]:
+    """Names for `curate init --preset`."""
+    folder = resources.files("curate") / "presets"
+    return sorted(entry.name.removesuffix(".toml") for entry in folder.iterdir() if entry.name.endswith(".toml"))
+
+
+def draft(preset: str | None, classes: Sequence[str], name: str) -> str:
+    """Text of a new `curate.toml` for these classes, or for all of a preset's.
+
+    Classes that a preset knows take its hotkeys and queries. Raises ConfigError.
+    """
+    known = _preset(preset or "guitars")
+    by_key = {config.class_key(str(c["name"])): c for c in known["classes"]}
+    if preset is None and not classes:
+        raise ConfigError("which classes? Say --classes A,B,… or --preset " + " or ".join(presets()))
+    chosen = [by_key.get(config.class_key(c), {"name": c}) for c in classes] or list(known["classes"])
+    document = tomlkit.document()
+    document["dataset"] = {"name": name, "target": 250, "validation": 50, "seed": 2017}
+    document["classes"] = _class_tables(chosen, keep_hotkeys=not classes)
+    document["crawl"] = {"sources": ["openverse"], "contact": ""}
+    document["crawl"]["contact"].comment("your address: it goes into the User-Agent")
+    document["train"] = {"arch": "resnet50", "init": "imagenet", "size": 224, "device": "auto"}
+    text = tomlkit.dumps(document)
+    config.check(tomllib.loads(text), Path(config.FILE_NAME))
+    return text
+
+
+def _class_tables(chosen: Sequence[dict[str, Any]], *, keep_hotkeys: bool) -> AoT:
+    tables = tomlkit.aot()
+    for entry in chosen:
+        table: Table = tomlkit.table()
+        table["name"] = str(entry["name"])
+        if keep_hotkeys and "hotkey" in entry:
+            table["hotkey"] = str(entry["hotkey"])
+        if "queries" in entry:
+            table["queries"] = [str(query) for query in entry["queries"]]
+        tables.append(table)
+    return tables
+
+
+def _preset(name: str) -> dict[str, Any]:
+    if name not in presets():
+        raise ConfigError(f"no preset {name!r}; there is: {', '.join(presets())}")
+    return tomllib.loads((resources.files("curate") / "presets" / f"{name}.toml").read_text(encoding="utf-8"))

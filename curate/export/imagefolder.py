@@ -1,0 +1,26 @@
+"""`train/<class>/<sha256>.jpg`, `validation/<class>/…`: what torchvision's ImageFolder and many others read."""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from curate.export.interface import Exported
+from curate.export.table import as_csv
+from db.store import EXTENSIONS
+
+
+class ImageFolder:
+    """A folder a side, in it a folder a class."""
+
+    name = "imagefolder"
+
+    def copies(self, images: Iterable[Exported]) -> Mapping[str, Path]:
+        """Lay files out by side and class."""
+        return {self._path(image): image.file for image in images}
+
+    def tables(self, images: Iterable[Exported]) -> Mapping[str, bytes]:
+        """Say where each image came from, and under which licence."""
+        return {"sources.csv": as_csv(images, self._path)}
+
+    @staticmethod
+    def _path(image: Exported) -> str:
+        return f"{image.split}/{image.label}/{image.sha256}.{EXTENSIONS[image.format]}"

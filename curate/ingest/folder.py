@@ -1,0 +1,190 @@
+"""`curate import`: a folder of images that somebody has already, labels in its subfolders' names or not."""
+
+import difflib
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from curate.config import IngestSettings, class_key
+from curate.ingest.intake import FORGOTTEN, Intake, Offer, Outcome, decide, register
+from curate.progress import QUIET, Progress
+from curate.project import Project
+from db.batches import chunks
+from db.errors import DatasetError
+from db.labels import Answer, record
+from db.models import Annotation, AnnotationOrigin, AnnotationState, Candidate, CandidateState
+from db.models.base import now
+from db.reasons import Reason, Refusal
+
+_BATCH = 64
+"""Files a transaction: what a kill in the middle costs, against the price of a commit."""
+
+
+@dataclass
+class ImportReport:
+    """What an import did; stored + duplicates + failed are all files."""
+
+    stored: int = 0
+    duplicates: int = 0
+    failed: Counter[str] = field(default_factory=Counter)
+    failures: list[tuple[Path, Refusal]] = field(default_factory=list)
+    labelled_ids: set[int] = field(default_factory=set)
+    """Images that some file of this import gave a label to."""
+
+
+def import_folder(project: Project, folder: Path, *, labels: bool, progress: Progress = QUIET) -> ImportReport:
+    """Take in every file below `folder`; with `labels`, its subfolders' names are classes.
+
+    Running it again changes nothing. Raises DatasetError, before any work, for a folder that is not there or a
+    subfolder that names no class.
+    """
+    folder = folder.absolute()
+    if not folder.is_dir():
+        raise DatasetError(f"{folder} is no folder")
+    files = list(image_files(folder))
+    classes = _classes_of(project, folder, files) if labels else {}
+    report = ImportReport()
+    project.store.sweep()
+    intake = Intake.of(project)
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        progress.task(f"importing {folder.name}", len(files), "images") as task,
+    ):
+        for batch in chunks(files, _BATCH):
+            outcomes = list(pool.map(lambda path: _take_file(intake, path), batch))
+            _write_batch(project, folder, list(zip(batch, outcomes, strict=True)), classes, report)
+            task.advance(len(batch))
+    return report
+
+
+def image_files(folder: Path) -> Iterator[Path]:
+    """Every file below `folder` that is not hidden, in a fixed order."""
+    for where, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(where, name)
+            if not name.startswith(".") and path.is_file():
+                yield path
+
+
+def read_file(path: Path, limits: IngestSettings) -> bytes | Refusal:
+    """Read a file of the user's own, up to the size that is taken."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(limits.max_bytes + 1)
+    except OSError as error:
+        return Refusal(Reason.UNREADABLE, error.strerror or str(error))
+    if len(data) > limits.max_bytes:
+        return Refusal(Reason.TOO_MANY_BYTES, f"over {limits.max_bytes} bytes; ingest.max_bytes sets the limit")
+    return data
+
+
+def local_offer(path: Path, source: str, query: str = "") -> Offer:
+    """Offer a file of the user's own. Its name is kept for people, and is never used as a path."""
+    shown = os.fsencode(path.name).decode("utf-8", "replace")
+    return Offer(address=path.as_uri(), source=source, query=query, local=True, name=shown)
+
+
+def _take_file(intake: Intake, path: Path) -> Outcome:
+    data = read_file(path, intake.limits)
+    return data if isinstance(data, Refusal) else intake.take(data)
+
+
+def _classes_of(project: Project, folder: Path, files: Iterable[Path]) -> dict[str, str]:
+    """Map the subfolders' names to class names. Raises DatasetError for one that is no class."""
+    known = {class_key(c.name): c.name for c in project.settings.classes}
+    found = {path.relative_to(folder).parts[0] for path in files if path.parent != folder}
+    for name in sorted(found):
+        if class_key(name) not in known:
+            near = difflib.get_close_matches(name, known.values(), n=1)
+            hint = f"did you mean {near[0]!r}? Rename the folder" if near else "add it to the classes, rename it"
+            raise DatasetError(f"subfolder {name!r} of {folder} is no class; {hint}, or import without --labels")
+    return {name: known[class_key(name)] for name in found}
+
+
+def _write_batch(
+    project: Project,
+    folder: Path,
+    taken: Sequence[tuple[Path, Outcome]],
+    classes: dict[str, str],
+    report: ImportReport,
+) -> None:
+    with project.database.write() as session:
+        ids = project.classes(session)
+        offers = {path: local_offer(path, "import", str(folder)) for path, _ in taken}
+        candidates = register(session, list(offers.values()), None)
+        pairs = [(candidates[offers[path].address], outcome) for path, outcome in taken]
+        states = decide(session, pairs)
+        answers = []
+        for (path, outcome), (candidate, _), state in zip(taken, pairs, states, strict=True):
+            _count(report, path, outcome, state)
+            name = classes.get(path.relative_to(folder).parts[0]) if path.parent != folder else None
+            if name is not None and candidate.image_id is not None and state is not CandidateState.FAILED:
+                answers.append(_answer(candidate, candidate.image_id, ids[name]))
+        record(session, answers)
+        report.labelled_ids |= {answer.image_id for answer in answers}
+        _withdraw_moved(session, {answer.image_id for answer in answers})
+
+
+def _withdraw_moved(session: Session, image_ids: Iterable[int]) -> None:
+    """Take back what a file said that has since been moved to another class's folder: the way to mend a label there."""
+    for ids in chunks(image_ids):
+        query = select(Annotation).where(Annotation.image_id.in_(ids), Annotation.origin == AnnotationOrigin.IMPORT)
+        by_image: dict[int, list[Annotation]] = {}
+        for annotation in session.scalars(query.where(Annotation.state == AnnotationState.ACTIVE)):
+            by_image.setdefault(annotation.image_id, []).append(annotation)
+        several = [a for annotations in by_image.values() if len(annotations) > 1 for a in annotations]
+        addresses = {a: str(a.revisions[-1].answer["address"]) for a in several}
+        gone = [a for a, address in addresses.items() if not local_path(address).exists()]
+        record(session, [_withdrawn(annotation, addresses[annotation]) for annotation in gone])
+
+
+def local_path(address: str) -> Path:
+    """Undo `local_offer`: the file that a local candidate's address stands for."""
+    return Path(unquote(urlsplit(address).path, errors="surrogateescape"))
+
+
+def _withdrawn(annotation: Annotation, address: str) -> Answer:
+    return Answer(
+        key=annotation.key,
+        origin=annotation.origin,
+        image_id=annotation.image_id,
+        state=AnnotationState.DELETED,
+        class_id=annotation.class_id,
+        annotator=annotation.annotator,
+        answered_at=now(),
+        raw={"address": address},
+    )
+
+
+def _count(report: ImportReport, path: Path, outcome: Outcome, state: CandidateState) -> None:
+    if isinstance(outcome, Refusal):
+        report.failed[outcome.reason.value] += 1
+        report.failures.append((path, outcome))
+    elif state is CandidateState.FAILED:
+        report.failed[FORGOTTEN.reason.value] += 1
+        report.failures.append((path, FORGOTTEN))
+    elif state is CandidateState.STORED:
+        report.stored += 1
+    else:
+        report.duplicates += 1
+
+
+def _answer(candidate: Candidate, image_id: int, class_id: int) -> Answer:
+    return Answer(
+        key=f"import:{candidate.id}:{image_id}",
+        origin=AnnotationOrigin.IMPORT,
+        image_id=image_id,
+        state=AnnotationState.ACTIVE,
+        class_id=class_id,
+        annotator="folder",
+        answered_at=now(),
+        raw={"address": candidate.address},
+    )

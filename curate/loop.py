@@ -1,0 +1,147 @@
+"""`curate loop`: people label, the model learns, and what it is least sure of is what people see next."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import distinct, func, select
+from sqlalchemy.orm import Session
+
+from curate.labelling import Labelling
+from curate.prelabel import prelabel
+from curate.progress import QUIET, Progress
+from curate.project import Project
+from curate.split import split
+from curate.training import options_from, train_run
+from db.errors import DatasetError
+from db.labels import keeper_labels
+from db.models import (
+    Annotation,
+    AnnotationOrigin,
+    AnnotationRevision,
+    AnnotationState,
+    Label,
+    LabellingTask,
+    Prelabel,
+    Run,
+    RunState,
+    TaskState,
+)
+
+_POLL_SECONDS = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round: what was labelled by its end, the run trained on that, and how its predecessor's pre-labels fared."""
+
+    round: int
+    labelled: int
+    complete: int
+    """Classes that have their target."""
+    run: str
+    validation_accuracy: float
+    prelabels_accepted: float | None
+    """Share of the shown pre-labels that people left as they were; None while there were none."""
+    pushed: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """How far the present batch is labelled."""
+
+    labels: int
+    open_tasks: int
+
+
+def loop(project: Project, desk: Labelling, rounds: int, batch: int, progress: Progress = QUIET) -> Iterator[Round]:
+    """Go through `rounds` rounds, each as soon as people have labelled `batch` images, and yield each at its end.
+
+    A loop that was stopped is gone on with by running it again. Raises DatasetError when there is nothing to label.
+    """
+    desk.start(progress)
+    desk.pull()
+    if not _standing(project).open_tasks and not desk.push(batch).created and not _standing(project).labels:
+        raise DatasetError("there is nothing to label; bring images in with `curate crawl` or `curate import`")
+    for number in range(1, rounds + 1):
+        _wait_for_labels(project, desk, batch, progress)
+        since = _last_run_began(project)
+        report = split(project)
+        trained = train_run(project, options_from(project), progress=progress)
+        prelabel(project, desk, None, progress)
+        pushed = desk.push(batch)
+        yield Round(
+            round=number,
+            labelled=_labelled(project),
+            complete=sum(not counts.missing for counts in report.classes.values()),
+            run=trained.run,
+            validation_accuracy=trained.result.validation_accuracy,
+            prelabels_accepted=_accepted(project, since),
+            pushed=pushed.created,
+        )
+
+
+def _wait_for_labels(project: Project, desk: Labelling, batch: int, progress: Progress) -> None:
+    """Pull until a batch of labels is there, or all that was handed out is answered."""
+    with progress.task("waiting for labels", batch, "labels") as task:
+        shown = 0
+        while True:
+            desk.pull()
+            stands = _standing(project)
+            task.advance(min(stands.labels, batch) - shown)
+            shown = min(stands.labels, batch)
+            if stands.labels >= batch or (stands.labels and not stands.open_tasks):
+                return
+            if not stands.open_tasks and not desk.push(batch).created:
+                raise DatasetError(
+                    "everything handed out is answered, and no answer is a label; nothing is left to label"
+                )
+            time.sleep(_POLL_SECONDS)
+
+
+def _standing(project: Project) -> _Waiting:
+    """Count labels that no run has learned from, and tasks that nobody has answered."""
+    answered = select(Annotation.task_id).where(
+        Annotation.task_id.is_not(None), Annotation.state != AnnotationState.DELETED
+    )
+    began = _last_run_began(project)
+    with project.database.read() as session:
+        labels = session.scalar(
+            select(func.count(distinct(Label.image_id)))
+            .join(AnnotationRevision, AnnotationRevision.annotation_id == Label.annotation_id)
+            .where(AnnotationRevision.recorded_at > began)  # by our clock, not the server's
+        )
+        tasks = session.scalar(
+            select(func.count()).where(LabellingTask.state == TaskState.THERE, LabellingTask.id.not_in(answered))
+        )
+    return _Waiting(labels or 0, tasks or 0)
+
+
+def _last_run_began(project: Project) -> datetime:
+    with project.database.read() as session:
+        found = session.scalar(select(func.max(Run.started_at)).where(Run.state == RunState.FINISHED))
+    return found or datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _labelled(project: Project) -> int:
+    with project.database.read() as session:
+        return sum(label.class_id is not None for label in keeper_labels(session))
+
+
+def _accepted(project: Project, since: datetime) -> float | None:
+    with project.database.read() as session:
+        counts = _prelabel_counts(session, since)
+    shown = counts.get(Prelabel.ACCEPTED, 0) + counts.get(Prelabel.CHANGED, 0)
+    return counts.get(Prelabel.ACCEPTED, 0) / shown if shown else None
+
+
+def _prelabel_counts(session: Session, since: datetime) -> dict[Prelabel, int]:
+    first = (AnnotationRevision.number == 1) & (AnnotationRevision.recorded_at > since)
+    query = (
+        select(AnnotationRevision.prelabel, func.count())
+        .join(Annotation, Annotation.id == AnnotationRevision.annotation_id)
+        .where(Annotation.origin == AnnotationOrigin.LABEL_STUDIO, first)
+        .group_by(AnnotationRevision.prelabel)
+    )
+    return {row[0]: row[1] for row in session.execute(query)}

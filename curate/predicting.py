@@ -1,0 +1,100 @@
+"""`curate predict`: what a run says of any image file."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from curate import runs
+from curate.ingest.facts import header_refusal
+from curate.ingest.folder import image_files, read_file
+from curate.progress import QUIET, Progress
+from curate.project import Project
+from db.errors import DatasetError
+from db.reasons import Reason, Refusal
+from trainer.predict import Answer, Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One file's answer, `path` as it was given."""
+
+    path: str
+    label: str
+    score: float
+    probabilities: dict[str, float]
+    outside: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PredictReport:
+    """Answers, and the files that gave none."""
+
+    run: str
+    predictions: list[Prediction]
+    failures: list[tuple[str, Refusal]]
+
+
+class _Refused(Exception):  # noqa: N818 - carries a value through the trainer, which knows no refusals
+    def __init__(self, refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.refusal = refusal
+
+
+def predict_files(
+    project: Project, paths: Sequence[str], run: str | None = None, progress: Progress = QUIET
+) -> PredictReport:
+    """Predict files, and all images in folders. Raises DatasetError for a path that is not there, or no run."""
+    files = list(_expand(paths))
+    with project.database.read() as session:
+        chosen = runs.choose(session, run, [c.name for c in project.settings.classes])
+    predictor = Predictor.load(project.runs / chosen.name)
+    report = PredictReport(chosen.name, [], [])
+    with progress.task(f"predicting by {chosen.name}", len(files), "images") as task:
+        answers = predictor.stream(partial(_read, project, Path(path)) for path in files)
+        for path, answer in zip(files, answers, strict=True):
+            if isinstance(answer, Answer):
+                report.predictions.append(_prediction(path, answer, predictor.classes))
+            else:
+                report.failures.append((path, _refusal(answer)))
+            task.advance()
+    return report
+
+
+def paths_from(file: Path) -> list[str]:
+    """Paths listed in a file, one a line; blank lines are left out. Raises DatasetError."""
+    try:
+        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"cannot read the list {file}: {error}") from error
+
+
+def _expand(paths: Iterable[str]) -> Iterator[str]:
+    for path in paths:
+        if Path(path).is_dir():
+            yield from (str(file) for file in image_files(Path(path)))
+        elif Path(path).exists():
+            yield path
+        else:
+            raise DatasetError(f"no file or folder {path}")
+
+
+def _read(project: Project, path: Path) -> bytes:
+    data = read_file(path, project.settings.ingest)
+    if isinstance(data, Refusal):
+        raise _Refused(data)
+    refusal = header_refusal(data, project.settings.ingest)
+    if refusal is not None:
+        raise _Refused(refusal)
+    return data
+
+
+def _refusal(error: Exception) -> Refusal:
+    if isinstance(error, _Refused):
+        return error.refusal
+    return Refusal(Reason.CORRUPT, str(error))
+
+
+def _prediction(path: str, answer: Answer, classes: Sequence[str]) -> Prediction:
+    probabilities = dict(zip(classes, answer.probabilities, strict=True))
+    return Prediction(path, classes[answer.label], answer.score, probabilities, answer.outside)

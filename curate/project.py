@@ -1,0 +1,130 @@
+"""A project: the folder a user has, with its settings, database, images and runs."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from curate import config, edit
+from db import migrate
+from db.engine import Database
+from db.errors import ConfigError, DatabaseError, DatasetError, StoreError
+from db.files import write_atomically
+from db.migrate import Standing
+from db.models import Annotation, Candidate, Class, Image, Sighting
+from db.store import ImageStore
+
+
+@dataclass(frozen=True)
+class Project:
+    """Everything a stage works on."""
+
+    root: Path
+    settings: config.Settings
+    database: Database
+    store: ImageStore
+
+    @property
+    def runs(self) -> Path:
+        """Folder of training runs, one folder each."""
+        return self.root / "runs"
+
+    @property
+    def private(self) -> Path:
+        """Folder for what is not the user's: caches, logs, the labelling server's data and its token."""
+        return self.root / ".curate"
+
+    def lock(self, name: str) -> FileLock:
+        """Let only one process at a time do `name` here. A dead process holds no lock."""
+        self.private.mkdir(mode=0o700, exist_ok=True)
+        return FileLock(self.private / f"{name}.lock")
+
+    def classes(self, session: Session) -> dict[str, int]:
+        """Ids of the classes by name, in the order of `curate.toml`."""
+        return {c.name: c.id for c in session.scalars(select(Class).order_by(Class.position))}
+
+    def class_named(self, name: str) -> str:
+        """Find a class by its name in any case. Raises DatasetError."""
+        key = config.class_key(name)
+        for known in self.settings.classes:
+            if config.class_key(known.name) == key:
+                return known.name
+        raise DatasetError(f"no class {name!r}; there is: {', '.join(c.name for c in self.settings.classes)}")
+
+
+def create(folder: Path, preset: str | None, classes: Sequence[str]) -> Project:
+    """Make a new project in `folder`. Raises ConfigError when there is one already."""
+    file = folder / config.FILE_NAME
+    if file.exists():
+        raise ConfigError(f"{file} exists already; change it with `curate config`, or choose another folder")
+    text = edit.draft(preset, classes, folder.resolve().name)
+    # The settings come last: a folder counts as a project only once all of it is there.
+    migrate.upgrade(folder / "curate.db")
+    (folder / "images").mkdir(exist_ok=True)
+    write_atomically(file, text.encode())
+    return open_project(folder)
+
+
+def find(start: Path) -> Path:
+    """Find the project folder at or above `start`. Raises ConfigError."""
+    for folder in (start, *start.parents):
+        if (folder / config.FILE_NAME).is_file():
+            return folder
+    raise ConfigError(
+        f"no {config.FILE_NAME} in {start} or above it; make a project with `curate init`, or say --project DIR"
+    )
+
+
+def open_project(folder: Path) -> Project:
+    """Open a project, its database brought to this program's schema first.
+
+    Raises ConfigError, DatabaseError or StoreError before anything is touched.
+    """
+    settings = config.load(folder / config.FILE_NAME)
+    path = database_path(folder, settings)
+    if not os.access(folder, os.W_OK):
+        raise StoreError(f"{folder} is read-only; make it writable, or copy the project elsewhere")
+    if migrate.standing(path) is Standing.MISSING:
+        raise DatabaseError(f"{path} is missing; put it back, or make an empty one with `curate db upgrade`")
+    migrate.upgrade(path)
+    project = Project(folder, settings, Database(path), ImageStore(folder / "images"))
+    _adopt_classes(project)
+    return project
+
+
+def database_path(folder: Path, settings: config.Settings) -> Path:
+    """Where the database lies."""
+    return folder / settings.database.url.removeprefix("sqlite:///")
+
+
+def _adopt_classes(project: Project) -> None:
+    """Make the table of classes follow `curate.toml`. Raises ConfigError where that would lose labels."""
+    wanted = [c.name for c in project.settings.classes]
+    with project.database.read() as session:
+        if list(project.classes(session)) == wanted:
+            return
+    with project.database.write() as session:
+        known = {c.key: c for c in session.scalars(select(Class))}
+        for position, name in enumerate(wanted):
+            row = known.pop(config.class_key(name), None)
+            if row is None:
+                session.add(Class(name=name, key=config.class_key(name), position=position))
+            else:
+                row.name, row.position = name, position
+        for row in known.values():
+            _remove_class(session, row)
+
+
+def _remove_class(session: Session, row: Class) -> None:
+    for column in (Annotation.class_id, Image.collected_for_id, Candidate.collected_for_id, Sighting.class_id):
+        uses = session.scalar(select(func.count()).where(column == row.id))
+        if uses:
+            raise ConfigError(
+                f"class {row.name!r} is missing from {config.FILE_NAME}, but {uses} rows of"
+                f" {column.class_.__tablename__} name it; put it back"
+            )
+    session.delete(row)

@@ -1,0 +1,41 @@
+"""Finished runs, and which of them answers when none is named."""
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from curate.intervals import wilson
+from db.errors import DatasetError
+from db.models import Run, RunState
+
+
+def choose(session: Session, name: str | None, classes: list[str]) -> Run:
+    """Give the run called `name`, or the best. Raises DatasetError when there is none."""
+    run = best(session, classes) if name is None else session.scalars(select(Run).where(Run.name == name)).first()
+    if run is None and name is None:
+        raise DatasetError("no run with the present classes is finished yet; train one with `curate train`")
+    if run is None:
+        names = session.scalars(select(Run.name).where(Run.state == RunState.FINISHED).order_by(Run.id)).all()
+        raise DatasetError(f"no run {name!r}; there is: {', '.join(names) or 'none'}")
+    if run.state is not RunState.FINISHED:
+        raise DatasetError(f"run {run.name} is not finished; go on with `curate train --resume`")
+    return run
+
+
+def best(session: Session, classes: list[str]) -> Run | None:
+    """The newest split's best run, unless an older run is better beyond chance.
+
+    Early rounds validate on a handful of images: comparing bare accuracies would let a lucky 5 of 5 beat every later
+    run. So an older run stands only while its interval lies above all of the newer one's.
+    """
+    query = select(Run).where(Run.state == RunState.FINISHED).order_by(Run.snapshot_id, Run.validation_accuracy, Run.id)
+    by_snapshot = {run.snapshot_id: run for run in session.scalars(query) if run.classes == classes}
+    chosen: Run | None = None
+    for _, run in sorted(by_snapshot.items()):
+        if chosen is None or _interval(run)[1] >= _interval(chosen)[0]:
+            chosen = run
+    return chosen
+
+
+def _interval(run: Run) -> tuple[float, float]:
+    images = run.validation_images or 0
+    return wilson((run.validation_accuracy or 0.0) * images, images)

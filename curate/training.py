@@ -1,0 +1,212 @@
+"""`curate train`: the present split handed to the trainer, and its run folder noted in the database."""
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filelock import BaseFileLock, Timeout
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from curate.progress import QUIET, Progress, Task
+from curate.project import Project
+from curate.split import latest_snapshot
+from db.errors import DatasetError
+from db.faults import fault
+from db.models import Image, Run, RunState, Snapshot, SnapshotItem
+from db.models.base import now
+from trainer.errors import DivergedError, ManifestError, WeightsError
+from trainer.manifest import Item, Manifest
+from trainer.options import TrainOptions
+from trainer.predict import read_run
+from trainer.run import RunResult, train
+
+
+@dataclass(frozen=True, slots=True)
+class TrainReport:
+    """A finished run."""
+
+    run: str
+    snapshot: int
+    result: RunResult
+    resumed: bool
+
+
+def options_from(project: Project, **given: Any) -> TrainOptions:  # noqa: ANN401 - options of several types
+    """Take what was given on the command line, and the rest from `curate.toml`."""
+    settings = project.settings.train
+    chosen = (
+        {"seed": project.settings.dataset.seed}
+        | settings.model_dump()
+        | {k: v for k, v in given.items() if v is not None}
+    )
+    if chosen["init"] not in {"imagenet", "none"}:
+        chosen["init"] = str((project.root if given.get("init") is None else Path.cwd()) / chosen["init"])
+    return TrainOptions(**chosen)
+
+
+def train_run(
+    project: Project, options: TrainOptions, *, resume: bool = False, progress: Progress = QUIET
+) -> TrainReport:
+    """Train on the present split and note the run.
+
+    A run of the same options on the same split that was stopped is taken up where it stopped: its end is the same as a
+    new one's. With `resume` the run stopped last is taken up with its own options, whatever they were. Raises
+    DatasetError when there is nothing to train on or to resume, and TrainerError.
+    """
+    with ExitStack() as stack:
+        run, resumed = _take_up(project, options, stack) if not resume else _take_up_last(project, stack)
+        if run is None:
+            run = _begin(project, options, stack)
+        folder = project.runs / run.name
+        manifest = manifest_of(project, run.snapshot_id)
+        if resumed:
+            progress.say(f"going on with run {run.name}")
+        result = _finished(folder, run) if resumed else None
+        if result is None:
+            result = _train(project, run, manifest, folder, progress)
+        fault("run.before_row")
+        _note(project, run, result)
+        return TrainReport(run.name, run.snapshot_id, result, resumed)
+
+
+def manifest_of(project: Project, snapshot_id: int) -> Manifest:
+    """Make the trainer's manifest of a snapshot."""
+    with project.database.read() as session:
+        snapshot = session.get_one(Snapshot, snapshot_id)
+        query = select(SnapshotItem, Image).join(Image, Image.id == SnapshotItem.image_id)
+        rows = session.execute(query.where(SnapshotItem.snapshot_id == snapshot_id).order_by(Image.id))
+        items = tuple(
+            Item(
+                str(image.id),
+                project.store.path(image.sha256, image.format),
+                image.sha256,
+                item.class_index,
+                item.side.value,
+            )
+            for item, image in rows
+        )
+        return Manifest(tuple(snapshot.classes), items)
+
+
+def _take_up(project: Project, options: TrainOptions, stack: ExitStack) -> tuple[Run | None, bool]:
+    with project.database.read() as session:
+        snapshot = _present(session)
+        query = select(Run).where(Run.state == RunState.RUNNING, Run.snapshot_id == snapshot.id).order_by(Run.id.desc())
+        stopped = [run for run in session.scalars(query) if run.options == options.as_dict()]
+    return next(((run, True) for run in stopped if _hold(project, run, stack)), (None, False))
+
+
+def _take_up_last(project: Project, stack: ExitStack) -> tuple[Run, bool]:
+    with project.database.read() as session:
+        stopped = session.scalars(select(Run).where(Run.state == RunState.RUNNING).order_by(Run.id.desc())).all()
+    for run in stopped:
+        if _hold(project, run, stack):
+            return run, True
+    raise DatasetError("no stopped run to resume; start one with `curate train`")
+
+
+def _hold(project: Project, run: Run, stack: ExitStack) -> bool:
+    """Take a run for this process. A process that died holds nothing."""
+    lock: BaseFileLock = project.lock(f"run-{run.name}")
+    try:
+        stack.enter_context(lock.acquire(blocking=False))
+    except Timeout:
+        return False
+    return True
+
+
+def _begin(project: Project, options: TrainOptions, stack: ExitStack) -> Run:
+    with project.database.write() as session:
+        snapshot = _present(session)
+        number = (session.scalar(select(func.max(Run.id))) or 0) + 1
+        run = Run(
+            name=f"{number:04d}-{options.arch}",
+            snapshot_id=snapshot.id,
+            arch=options.arch,
+            options=options.as_dict(),
+            classes=snapshot.classes,
+        )
+        session.add(run)
+        session.flush()
+        session.expunge(run)
+    _hold(project, run, stack)
+    return run
+
+
+def _present(session: Session) -> Snapshot:
+    snapshot = latest_snapshot(session)
+    if snapshot is None:
+        raise DatasetError("there is no split yet; make one with `curate split`")
+    return snapshot
+
+
+def _finished(folder: Path, run: Run) -> RunResult | None:
+    """Result of a run that was killed after its files were whole but before its row said so."""
+    try:
+        found = read_run(folder)
+    except WeightsError:
+        return None
+    if found["options"] != run.options:
+        return None
+    return RunResult(**{name: found[name] for name in RunResult.__dataclass_fields__})
+
+
+def _train(project: Project, run: Run, manifest: Manifest, folder: Path, progress: Progress) -> RunResult:
+    options = TrainOptions.from_dict(run.options)
+    try:
+        with _Shown(progress) as shown:
+            return train(manifest, options, folder, project.private / "pixels", shown)
+    except (DivergedError, ManifestError, WeightsError) as error:
+        # These do not get better by going on. A full disk does, and leaves the run to be resumed.
+        with project.database.write() as session:
+            row = session.get_one(Run, run.id)
+            row.state, row.problem = RunState.FAILED, str(error)
+        raise
+
+
+def _note(project: Project, run: Run, result: RunResult) -> None:
+    with project.database.write() as session:
+        row = session.get_one(Run, run.id)
+        row.state, row.finished_at = RunState.FINISHED, now()
+        row.best_epoch, row.validation_accuracy = result.best_epoch, result.validation_accuracy
+        row.validation_images, row.images_per_second = result.validation_images, result.images_per_second
+        row.weights_sha256 = result.weights_sha256
+
+
+class _Shown:
+    """The trainer's watcher, shown as this program's progress."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self.stack = ExitStack()
+        self.task: Task | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return self.stack.__exit__(kind, error, trace)
+
+    def begin(self, name: str, total: int) -> None:
+        self.stack.close()
+        self.task = self.stack.enter_context(self.progress.task(name, total, "images"))
+
+    def advance(self, images: int) -> None:
+        if self.task is not None:
+            self.task.advance(images)
+
+    def epoch(self, metrics: dict[str, Any]) -> None:
+        if self.task is not None:
+            star = " (best)" if metrics["best"] else ""
+            self.task.note(f"epoch {metrics['epoch']}: validation accuracy {metrics['validation_accuracy']:.3f}{star}")
+
+    def say(self, message: str) -> None:
+        self.progress.say(message)
+
+    def saved(self, what: str) -> None:
+        fault(f"{what}.saved")

@@ -1,0 +1,1 @@
+"""What lasts: the models, the engine and its transactions, migrations, and the store of image files."""

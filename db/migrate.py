@@ -1,0 +1,170 @@
+"""Bring a database to this program's schema, with a backup first, or refuse it without touching it."""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from enum import Enum, auto
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from filelock import FileLock
+
+from db.engine import make_engine
+from db.errors import DatabaseError
+from db.faults import fault
+from db.files import TEMPORARY, sync_folder
+
+_MAGIC = b"SQLite format 3\x00"
+_QUICK_CHECK_UP_TO = 64 * 2**20
+"""Bytes. A full check reads the whole file (about 0.5 s a gigabyte), so larger files get it in `db check` only."""
+
+
+class Standing(Enum):
+    """How a database file relates to this program."""
+
+    MISSING = auto()
+    OLD = auto()
+    CURRENT = auto()
+
+
+def standing(path: Path) -> Standing:
+    """Look at a database without writing to it.
+
+    Raises DatabaseError when it is not SQLite, corrupt, not ours, or newer than this program.
+    """
+    if not path.exists():
+        return Standing.MISSING
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise DatabaseError(f"{path} is no SQLite database. Point [database] url in curate.toml elsewhere.")
+    try:
+        revision = _revision(path)
+    except sqlite3.DatabaseError as error:
+        raise DatabaseError(
+            f"{path} is damaged ({error}). Put back a copy from the `backups` folder beside it."
+        ) from error
+    if revision is None:
+        raise DatabaseError(
+            f"{path} belongs to another program: it carries no schema version of ours. It was left alone."
+        )
+    known = {script.revision for script in _scripts().walk_revisions()}
+    if revision not in known:
+        raise DatabaseError(
+            f"{path} was written by a newer curate (schema {revision}). Update curate; it was left alone."
+        )
+    return Standing.CURRENT if revision == head() else Standing.OLD
+
+
+def _revision(path: Path) -> str | None:
+    with _read_only(path) as connection:
+        # Reading the schema finds a damaged first page; the quick check the others.
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if path.stat().st_size <= _QUICK_CHECK_UP_TO:
+            check(connection)
+        if "alembic_version" not in tables:
+            return None
+        row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+        return str(row[0]) if row else None
+
+
+@contextmanager
+def _read_only(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=60)) as connection:
+        yield connection
+
+
+def check(connection: sqlite3.Connection) -> None:
+    """Read every page. Raises sqlite3.DatabaseError with the first thing that is wrong."""
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)
+
+
+def problems(path: Path) -> list[str]:
+    """Everything wrong inside the file: damaged pages, rows that point nowhere. Reads all of it, writes nothing."""
+    with _read_only(path) as connection:
+        try:
+            found = [line for (line,) in connection.execute("PRAGMA integrity_check") if line != "ok"]
+            for table, row, parent, _ in connection.execute("PRAGMA foreign_key_check"):
+                found.append(f"{table} row {row} points to a row of {parent} that is not there")
+        except sqlite3.DatabaseError as error:
+            return [str(error)]
+    return found
+
+
+def head() -> str:
+    """Newest revision this program knows."""
+    revision = _scripts().get_current_head()
+    assert revision is not None  # noqa: S101 - the package always carries its migrations; a test holds that
+    return revision
+
+
+def upgrade(path: Path) -> Path | None:
+    """Create the database, or bring it to this program's schema, and give the backup made first, if one was.
+
+    Of several processes one does it while the others wait. A migration that fails or is killed leaves the old schema.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.upgrade.lock")):
+        before = standing(path)
+        if before is Standing.CURRENT:
+            return None
+        saved = backup(path) if before is Standing.OLD else None
+        _run(path)
+        return saved
+
+
+def _run(path: Path) -> None:
+    # Foreign keys off: with them on, rebuilding a parent table deletes every child row by ON DELETE CASCADE, and the
+    # switch has no effect inside a transaction. The check before the commit makes up for it.
+    engine = make_engine(path, foreign_keys=False).execution_options(begin="IMMEDIATE")
+    try:
+        with engine.begin() as connection:
+            config = _config()
+            config.attributes["connection"] = connection
+            command.upgrade(config, "head")
+            broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
+            if broken:
+                raise DatabaseError(
+                    f"upgrading {path} would leave {len(broken)} rows without their parent; it was left as it was."
+                )
+            fault("migration.before_commit")
+    finally:
+        engine.dispose()
+
+
+def backup(path: Path) -> Path:
+    """Copy the database as it stands, also while others write, into `backups/` beside it."""
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+    target = path.parent / "backups" / f"{path.stem}-{moment}.db"
+    target.parent.mkdir(exist_ok=True)
+    temporary = target.with_name(f"{TEMPORARY}{os.getpid()}-{target.name}")
+    try:
+        with _read_only(path) as source, closing(sqlite3.connect(temporary)) as copy:
+            source.backup(copy)
+        temporary.replace(target)
+        sync_folder(target.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target
+
+
+def _scripts() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_folder()))
+    return config
+
+
+def _folder() -> Path:
+    """Find the migrations: inside the installed package, or beside it in a checkout."""
+    here = Path(__file__).parent
+    packaged = here / "migrations"
+    return packaged if packaged.is_dir() else here.parent / "alembic"

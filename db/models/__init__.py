@@ -1,0 +1,52 @@
+"""Tables, as typed classes. A row of `images` is never deleted: what is forgotten stays as a tombstone."""
+
+from db.models.base import Base
+from db.models.images import (
+    Candidate,
+    CandidateState,
+    Class,
+    DuplicateGroup,
+    DuplicatePair,
+    Image,
+    ImageState,
+    Sighting,
+)
+from db.models.labelling import (
+    Annotation,
+    AnnotationOrigin,
+    AnnotationRevision,
+    AnnotationState,
+    Label,
+    LabellingProject,
+    LabellingTask,
+    Prelabel,
+    TaskState,
+)
+from db.models.learning import Prediction, Run, RunState, Side, Snapshot, SnapshotItem
+
+__all__ = [
+    "Annotation",
+    "AnnotationOrigin",
+    "AnnotationRevision",
+    "AnnotationState",
+    "Base",
+    "Candidate",
+    "CandidateState",
+    "Class",
+    "DuplicateGroup",
+    "DuplicatePair",
+    "Image",
+    "ImageState",
+    "Label",
+    "LabellingProject",
+    "LabellingTask",
+    "Prediction",
+    "Prelabel",
+    "Run",
+    "RunState",
+    "Side",
+    "Sighting",
+    "Snapshot",
+    "SnapshotItem",
+    "TaskState",
+]

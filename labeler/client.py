@@ -1,0 +1,235 @@
+"""Label Studio's API as far as we use it: the SDK where it serves, plain HTTP where it does not.
+
+Every call can be repeated only by its caller, who knows what a lost reply means: the SDK's own retries would post an
+import twice. No redirect is followed, so the token goes to the one server it is for. Errors carry no token.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import httpx
+
+from db.errors import LabelStudioError
+
+if TYPE_CHECKING:
+    from label_studio_sdk import LabelStudio
+
+_TIMEOUT = httpx.Timeout(120.0, connect=5.0)
+_PAGE = 1000
+_CHANGED = "id,updated_at,annotations,result,was_cancelled,completed_by,lead_time,created_at,parent_prediction"
+"""Fields of a task and of its annotations alike: the server filters both by one list."""
+
+
+class GoneError(LabelStudioError):
+    """What was asked for is not on the server (any more)."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some tasks, how many there are in all, and the server's clock when it answered."""
+
+    tasks: list[dict[str, Any]]
+    total: int
+    moment: datetime
+
+
+@dataclass(frozen=True)
+class Server:
+    """One Label Studio. `identity` tells it from others; `local` means that curate started it for this project."""
+
+    url: str
+    token: str = field(repr=False)
+    identity: str
+    local: bool
+
+    @cached_property
+    def _http(self) -> httpx.Client:
+        # A proxy from the environment may be the way to a server of the user's own, never to one on this machine.
+        return httpx.Client(base_url=self.url, timeout=_TIMEOUT, follow_redirects=False, trust_env=not self.local)
+
+    @cached_property
+    def _sdk(self) -> "LabelStudio":
+        from label_studio_sdk import LabelStudio  # noqa: PLC0415 - a second of imports, paid only where it is used
+
+        if not self.token.isascii() or any(c.isspace() for c in self.token):
+            raise LabelStudioError("the Label Studio token holds a space or a line break; copy it again")
+        with self._told():
+            return LabelStudio(  # type: ignore[no-untyped-call]
+                base_url=self.url, api_key=self.token, max_retries=0, httpx_client=self._http
+            )
+
+    def authorization(self) -> str:
+        """Give the whole Authorization header: `Token …`, or `Bearer …` for a personal access token."""
+        # The SDK trades a personal access token for a short-lived one and keeps it; it offers no public way to ask.
+        return self._sdk._client_wrapper.get_headers()["Authorization"]  # noqa: SLF001
+
+    def check(self) -> None:
+        """Raise LabelStudioError unless the server answers and takes the token."""
+        self._call("GET", "/api/current-user/whoami")
+
+    def project_exists(self, number: int) -> bool:
+        """Whether a project is there."""
+        try:
+            self._call("GET", f"/api/projects/{number}/")
+        except GoneError:
+            return False
+        return True
+
+    def task_count(self, project: int) -> int:
+        """How many tasks a project holds."""
+        return int(self._call("GET", f"/api/projects/{project}/").json()["task_number"])
+
+    def create_project(self, title: str, config: str) -> int:
+        """Make a project and give its number. Titles have 3 to 50 characters there."""
+        with self._told():
+            project = self._sdk.projects.create(title=f"{title[:50]:_<3}", label_config=config)
+        if project.id is None:
+            raise LabelStudioError(f"Label Studio at {self.url} made a project without a number")
+        return project.id
+
+    def update_project(self, project: int, **settings: Any) -> None:  # noqa: ANN401 - the SDK's settings
+        """Change settings of a project."""
+        with self._told():
+            self._sdk.projects.update(project, **settings)
+
+    def serve_folder(self, project: int, folder: str) -> None:
+        """Let the project's tasks show files below `folder`, an absolute path on the server's machine."""
+        with self._told():
+            storages = list(self._sdk.import_storage.local.list(project=project))
+            for storage in storages:
+                if storage.path != folder and storage.id is not None:  # the project folder was moved
+                    self._sdk.import_storage.local.delete(storage.id)
+            if not any(storage.path == folder for storage in storages):
+                self._sdk.import_storage.local.create(project=project, path=folder, title="images", use_blob_urls=True)
+
+    def import_tasks(self, project: int, data: Sequence[dict[str, Any]]) -> list[int]:
+        """Make a task for each `data`, all or none, and give their numbers in the same order."""
+        tasks = [{"data": entry} for entry in data]
+        answer = self._call("POST", f"/api/projects/{project}/import", params={"return_task_ids": "true"}, json=tasks)
+        numbers = [int(number) for number in answer.json()["task_ids"]]
+        if len(numbers) != len(data):
+            raise LabelStudioError(
+                f"Label Studio made {len(numbers)} tasks of {len(data)}; run `curate label push` again"
+            )
+        return numbers
+
+    def import_predictions(self, project: int, predictions: Sequence[dict[str, Any]]) -> None:
+        """Add predictions to tasks. Invalid ones are dropped by the server without a word: so they are counted."""
+        answer = self._call("POST", f"/api/projects/{project}/import/predictions", json=list(predictions))
+        created = answer.json()["created"]
+        if created != len(predictions):
+            raise LabelStudioError(
+                f"Label Studio kept {created} of {len(predictions)} predictions; does its labelling page still have the"
+                " classes of curate.toml? `curate label start` puts them back"
+            )
+
+    def prediction_counts(self, project: int) -> dict[str, int]:
+        """How many predictions of each model version the project holds."""
+        return dict(self._call("GET", f"/api/projects/{project}/model-versions/").json())
+
+    def delete_predictions(self, project: int, version: str) -> None:
+        """Remove the predictions of one model version."""
+        self._call("DELETE", f"/api/projects/{project}/model-versions/", json={"model_version": version})
+
+    def task_data(self, project: int) -> Iterator[Page]:
+        """Yield all tasks' numbers and data."""
+        return self._pages(project, {"include": "id,data"})
+
+    def changed_tasks(self, project: int, since: datetime | None) -> Iterator[Page]:
+        """Yield tasks with all their annotations, those changed at or after `since` alone if it is given."""
+        parameters = {"fields": "all", "include": _CHANGED}
+        query: dict[str, Any] = {"ordering": ["tasks:id"]}  # by time, tasks that change meanwhile would slip through
+        if since is not None:
+            value = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # any other form is a 500
+            item = {
+                "filter": "filter:tasks:updated_at",
+                "operator": "greater_or_equal",
+                "type": "Datetime",
+                "value": value,
+            }
+            query["filters"] = {"conjunction": "and", "items": [item]}
+        return self._pages(project, {**parameters, "query": json.dumps(query)})
+
+    def _pages(self, project: int, parameters: dict[str, str]) -> Iterator[Page]:
+        # Not by the SDK's pager: it takes a 404 for the end, and so a deleted project for an empty one.
+        seen, number = 0, 0
+        while True:
+            number += 1
+            more = {"project": str(project), "page_size": str(_PAGE), "page": str(number)}
+            response = self._call("GET", "/api/tasks", params={**parameters, **more})
+            answer = response.json()
+            page = Page(answer["tasks"], answer["total"], _clock(response))
+            yield page
+            seen += len(page.tasks)
+            if seen >= page.total or not page.tasks:
+                return
+
+    def upload(self, project: int, files: Sequence[tuple[str, bytes, str]]) -> None:
+        """Upload image files: name, bytes and type of each, a hundred at most."""
+        # Every file under a field of its own: of several under one name the server keeps the last alone.
+        fields = [(f"file{i}", file) for i, file in enumerate(files)]
+        self._call("POST", f"/api/projects/{project}/import", params={"commit_to_project": "false"}, files=fields)
+
+    def uploads(self, project: int) -> list[str]:
+        """Addresses, below the server's, of the files uploaded to a project."""
+        rows = self._call("GET", f"/api/projects/{project}/file-uploads", params={"all": "true"}).json()
+        return [f"/data/{row['file']}" for row in rows]
+
+    def _call(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's options
+        with self._told():
+            headers = {"Authorization": self.authorization()}
+            response = self._http.request(method, path, headers=headers, **options)
+        if not response.is_success:
+            raise _error(self.url, response.status_code, response.text)
+        return response
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what the SDK and httpx raise into one line without headers or tokens."""
+        from label_studio_sdk.core.api_error import ApiError  # noqa: PLC0415 - see _sdk
+
+        try:
+            yield
+        except ApiError as error:
+            raise _error(self.url, error.status_code or 0, error.body) from None
+        except httpx.ConnectError:
+            raise LabelStudioError(
+                f"no Label Studio answers at {self.url}; start it with `curate label start`"
+            ) from None
+        except httpx.TransportError as error:
+            what = f"Label Studio at {self.url} broke off ({type(error).__name__})"
+            raise LabelStudioError(f"{what}; run the command again, it goes on where it stopped") from None
+
+
+def _error(url: str, status: int, body: Any) -> LabelStudioError:  # noqa: ANN401 - JSON, text or HTML
+    if isinstance(body, str) and body.startswith("{"):
+        body = json.loads(body)
+    detail = body.get("detail", "") if isinstance(body, dict) else ""
+    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+        return LabelStudioError(
+            f"Label Studio at {url} refuses the token ({status}); set CURATE_LABEL_STUDIO_TOKEN anew"
+        )
+    if status == httpx.codes.NOT_FOUND:
+        return GoneError(f"Label Studio at {url} no longer has this project; `curate label start` makes a new one")
+    if status < httpx.codes.BAD_REQUEST:
+        return LabelStudioError(f"{url} answers, but not as a Label Studio ({status}); check label_studio.url")
+    return LabelStudioError(f"Label Studio at {url} answered {status} {str(detail)[:200]}".rstrip())
+
+
+def _clock(response: httpx.Response) -> datetime:
+    try:
+        return parsedate_to_datetime(response.headers["date"]).astimezone(UTC)
+    except (KeyError, ValueError):
+        return datetime.now(UTC)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a server of this address would be on this machine."""
+    return urlsplit(url).hostname in {"127.0.0.1", "localhost", "::1"}

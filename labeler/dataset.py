@@ -1,0 +1,34 @@
+"""What labelling needs of a dataset."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.engine import Database
+from db.store import ImageStore
+from labeler.config import labelling_config
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """One project's images and classes."""
+
+    title: str
+    root: Path
+    """The project folder; images lie below it."""
+    database: Database
+    store: ImageStore
+    classes: Mapping[str, int]
+    """Ids of the classes by name, in order."""
+    hotkeys: Mapping[str, str]
+
+    @property
+    def config(self) -> str:
+        """The labelling page."""
+        return labelling_config(list(self.classes), self.hotkeys)
+
+    @property
+    def config_sha256(self) -> str:
+        """Hash of the labelling page, to know when it changed."""
+        return hashlib.sha256(self.config.encode()).hexdigest()

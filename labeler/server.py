@@ -1,0 +1,190 @@
+"""A Label Studio of this project's own: started on loopback, stopped, found again."""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+import uuid
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+from filelock import FileLock
+
+from db.errors import LabelStudioError
+from db.files import process_lives, write_atomically
+from labeler.client import Server
+from labeler.install import Installation, clean_environment
+
+USER = "curate@localhost.localdomain"
+"""Who signs in. The server is on loopback, and its password is this project's alone."""
+_START_SECONDS = 180
+_STOP_SECONDS = 15
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """What a project keeps of its server, in a file that its user alone can read."""
+
+    identity: str
+    password: str = field(repr=False)
+    token: str = field(repr=False)
+    port: int
+    pid: int | None
+
+
+class LocalServer:
+    """The server whose data lies in `folder`. It shows the images below `root`."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self.folder = folder
+        self.root = root
+        self._file = folder / "credentials.json"
+
+    @property
+    def exists(self) -> bool:
+        """Whether it was started before."""
+        return self._file.exists()
+
+    def credentials(self) -> Credentials:
+        """Read what is kept. Raises LabelStudioError when it was never started."""
+        try:
+            return Credentials(**json.loads(self._file.read_text()))
+        except FileNotFoundError:
+            raise LabelStudioError("no Label Studio was started here; start it with `curate label start`") from None
+        except (ValueError, TypeError) as error:
+            raise LabelStudioError(
+                f"{self._file} is damaged ({error}); remove it and start Label Studio anew"
+            ) from error
+
+    def server(self) -> Server:
+        """Give its API."""
+        kept = self.credentials()
+        return Server(url=f"http://127.0.0.1:{kept.port}", token=kept.token, identity=kept.identity, local=True)
+
+    def running(self) -> bool:
+        """Whether our process lives and answers."""
+        if not self.exists:
+            return False
+        kept = self.credentials()
+        return self._is_ours(kept.pid) and _healthy(kept.port)
+
+    def start(self, found: Installation, url: str) -> Server:
+        """Start it, at the port of `url` if that is free, unless it runs already. Raises LabelStudioError."""
+        self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with FileLock(self.folder.with_suffix(".lock")):
+            if not self.running():
+                self._prepare(found)
+                self._spawn(found, _free_port(urlsplit(url).port or 8080))
+        return self.server()
+
+    def stop(self) -> bool:
+        """Stop it, and tell whether it ran. A request that it is serving is rolled back."""
+        if not self.exists:
+            return False
+        kept = self.credentials()
+        if not self._is_ours(kept.pid) or kept.pid is None:
+            return False
+        os.kill(kept.pid, signal.SIGTERM)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while _lives(kept.pid):
+            if time.monotonic() > deadline:
+                os.kill(kept.pid, signal.SIGKILL)
+            time.sleep(0.05)
+        return True
+
+    def _prepare(self, found: Installation) -> None:
+        """Make the data folder, whole or not at all: a copy of the template with secrets of its own."""
+        if self.exists:
+            return
+        unfinished = self.folder.with_suffix(".new")
+        for path in (unfinished, self.folder):
+            shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(found.template, unfinished)
+        unfinished.chmod(0o700)  # its database holds the token, and is readable by all
+        (unfinished / "home").mkdir()
+        # Hex, written by us: a generated key that begins with "$" cannot be read back.
+        write_atomically(unfinished / ".env", f"SECRET_KEY={secrets.token_hex(32)}\n".encode(), mode=0o600)
+        unfinished.rename(self.folder)
+        self._keep(Credentials(f"local:{uuid.uuid4()}", secrets.token_urlsafe(18), secrets.token_hex(20), 0, None))
+
+    def _keep(self, kept: Credentials) -> None:
+        write_atomically(self._file, json.dumps(asdict(kept)).encode(), mode=0o600)
+
+    def _spawn(self, found: Installation, port: int) -> None:
+        kept = self.credentials()
+        log = self.folder / "server.log"
+        arguments = ["start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)]
+        with log.open("ab") as file:
+            process = subprocess.Popen(  # noqa: S603 - our own arguments
+                [str(found.program), *arguments, "--data-dir", str(self.folder), "--log-level", "WARNING"],
+                env=self._environment(kept),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,  # Ctrl-C in the terminal is not for it
+            )
+        self._keep(Credentials(kept.identity, kept.password, kept.token, port, process.pid))
+        deadline = time.monotonic() + _START_SECONDS
+        while not _healthy(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise LabelStudioError(f"Label Studio did not start; its last words are in {log}")
+            time.sleep(0.1)
+
+    def _environment(self, kept: Credentials) -> dict[str, str]:
+        return clean_environment(self.folder) | {
+            # Read when the user is made, at the first start, and never again.
+            "LABEL_STUDIO_USERNAME": USER,
+            "LABEL_STUDIO_PASSWORD": kept.password,
+            "LABEL_STUDIO_USER_TOKEN": kept.token,
+            "LABEL_STUDIO_ENABLE_LEGACY_API_TOKEN": "true",
+            "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
+            "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
+            "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(self.root),
+        }
+
+    def _is_ours(self, pid: int | None) -> bool:
+        """Whether the process of this number is this server, and not one that got the number later."""
+        if pid is None or not _lives(pid):
+            return False
+        try:
+            return str(self.folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+        except OSError:
+            return not Path("/proc/self").exists()  # no /proc on this system: the number has to do
+
+
+def _lives(pid: int) -> bool:
+    # A server that this process started stays in the table, dead, until it is waited for.
+    try:
+        if os.waitpid(pid, os.WNOHANG)[0] == pid:
+            return False
+    except ChildProcessError:
+        pass
+    return process_lives(pid)
+
+
+def _healthy(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/health", timeout=5, trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _free_port(wanted: int) -> int:
+    """Give `wanted`, or another if it is taken: Label Studio itself would move on without a word."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise LabelStudioError("no free port on this machine")

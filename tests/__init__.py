@@ -1,0 +1,1 @@
+"""One promise a test, told by its name and docstring; real parts wherever there are any."""

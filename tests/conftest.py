@@ -1,0 +1,113 @@
+"""What tests share: projects, the real command line, real servers on loopback, and a wall around the network."""
+
+import ipaddress
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from curate import project as projects
+from curate.project import Project
+
+CLASSES = ("Red", "Green", "Blue")
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let nothing in this process connect past loopback."""
+    connect = socket.socket.connect
+
+    def guarded(self: socket.socket, address: Any) -> None:  # noqa: ANN401 - as the socket's family has it
+        if self.family in {socket.AF_INET, socket.AF_INET6} and not ipaddress.ip_address(address[0]).is_loopback:
+            raise AssertionError(f"a test reached for the network: {address}")
+        connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Iterator[Callable[..., Project]]:
+    """Make projects in folders of their own; settings are given as `section__key=value` in TOML."""
+    made: list[Project] = []
+
+    def make(*classes: str, name: str = "project", **settings: str) -> Project:
+        folder = tmp_path / name
+        projects.create(folder, None, classes or CLASSES).database.close()
+        file = folder / "curate.toml"
+        text = file.read_text()
+        for key, value in settings.items():
+            section, _, last = key.rpartition("__")
+            text = _set(text, section.replace("__", "."), f"{last} = {value}")
+        file.write_text(text)
+        made.append(projects.open_project(folder))
+        return made[-1]
+
+    yield make
+    for project in made:
+        project.database.close()
+
+
+def _set(text: str, section: str, line: str) -> str:
+    head = f"[{section}]\n"
+    key = line.split(" = ", maxsplit=1)[0]
+    if head not in text:
+        return f"{text}\n{head}{line}\n"
+    before, _, after = text.partition(head)
+    body, bracket, rest = after.partition("\n[")
+    lines = [old for old in body.splitlines() if not old.startswith(f"{key} =")]
+    return before + head + "\n".join([line, *lines]) + "\n" + bracket + rest
+
+
+@pytest.fixture
+def project(make_project: Callable[..., Project]) -> Project:
+    """A project with three classes and nothing in it."""
+    return make_project()
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - whatever the command says
+        """The one JSON object on stdout."""
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Ran]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """The real command line, in a process of its own."""
+
+    def run(*arguments: object, cwd: Path = tmp_path, env: dict[str, str] | None = None, check: bool = False) -> Ran:
+        done = subprocess.run(
+            [sys.executable, "-m", "curate", *map(str, arguments)],
+            cwd=cwd,
+            env=clean_env() | (env or {}),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"curate {arguments} ended with {done.returncode}: {done.stderr}")
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def clean_env() -> dict[str, str]:
+    """The environment without what would steer curate."""
+    return {key: value for key, value in os.environ.items() if not key.startswith("CURATE_") or key == "CURATE_CACHE"}

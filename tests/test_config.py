@@ -1,0 +1,106 @@
+"""curate.toml: what it takes, and what it says of what it does not take."""
+
+from pathlib import Path
+
+import pytest
+
+from curate import config, edit
+from db.errors import ConfigError
+
+MINIMAL = '[[classes]]\nname = "A"\n[[classes]]\nname = "B"\n'
+
+
+def load(tmp_path: Path, text: str) -> config.Settings:
+    """Settings from text."""
+    path = tmp_path / "curate.toml"
+    path.write_text(text)
+    return config.load(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "classes"),
+        ('[[classes]]\nname = "A"\n', "classes"),
+        (MINIMAL + "[dataset]\ntaget = 3\n", "did you mean 'dataset.target'"),
+        (MINIMAL + "[dataset]\ntarget = 50\nvalidation = 50\n", "must be less than target"),
+        (MINIMAL + '[[classes]]\nname = "a"\n', "the same"),
+        (MINIMAL + '[[classes]]\nname = "x/y"\n', "may hold no"),
+        (MINIMAL + '[[classes]]\nname = "C"\nhotkey = "1"\n[[classes]]\nname = "D"\nhotkey = "1"\n', "hotkeys"),
+        (MINIMAL + '[crawl.openverse]\nurl = "ftp://x"\n', "no http"),
+        (MINIMAL + '[crawl.openverse]\nurl = "http://me:secret@x"\n', "no http"),
+        (MINIMAL + '[database]\nurl = "mysql://x"\n', "sqlite:///"),
+        ("[dataset\n", "no valid TOML"),
+    ],
+)
+def test_a_wrong_setting_is_told_in_one_line(tmp_path: Path, text: str, words: str) -> None:
+    """The message names the file and what is wrong in it."""
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, text)
+    assert words in str(error.value)
+    assert "curate.toml" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_class_names_are_brought_to_one_form(tmp_path: Path) -> None:
+    """A decomposed name is stored composed; two forms of one name collide."""
+    settings = load(tmp_path, '[[classes]]\nname = "Cafe\\u0301"\n[[classes]]\nname = "B"\n')
+    assert settings.classes[0].name == "Café"
+    with pytest.raises(ConfigError, match="the same"):
+        load(tmp_path, '[[classes]]\nname = "Cafe\\u0301"\n[[classes]]\nname = "Café"\n')
+
+
+def test_every_class_gets_a_key_of_its_own() -> None:
+    """Keys that are chosen stay; the others are given in order, none twice."""
+    classes = [config.ClassSettings(name=f"c{i}", hotkey="2" if i == 5 else None) for i in range(40)]
+    keys = config.Settings(classes=tuple(classes)).hotkeys()
+    assert keys["c5"] == "2"
+    assert keys["c0"] == "1"
+    assert keys["c1"] == "3"
+    assert len(set(keys.values())) == len(keys) == len(config.HOTKEYS)
+
+
+def test_setting_a_key_keeps_comments_and_the_rest(tmp_path: Path) -> None:
+    """Only the one value changes; what a person wrote around it stays."""
+    path = tmp_path / "curate.toml"
+    path.write_text("# mine\n[dataset] # here\ntarget = 9 # few\nvalidation = 2\n" + MINIMAL)
+    assert edit.set_value(path, "dataset.target", "12") == 12
+    assert edit.set_value(path, "crawl.openverse.url", "http://127.0.0.1:99/") == "http://127.0.0.1:99"
+    assert edit.set_value(path, "crawl.allow_private_addresses", "true") is True
+    assert edit.set_value(path, "dataset.name", "2017") == "2017"
+    text = path.read_text()
+    assert "# mine\n[dataset] # here\ntarget = 12 # few\n" in text
+    assert config.load(path).crawl.openverse.url == "http://127.0.0.1:99"
+
+
+def test_a_wrong_value_is_not_written(tmp_path: Path) -> None:
+    """A value that the settings refuse leaves the file as it was."""
+    path = tmp_path / "curate.toml"
+    path.write_text(MINIMAL)
+    for key, value in (("dataset.target", "many"), ("dataset.target", "1"), ("no.such", "1"), ("dataset", "1")):
+        with pytest.raises(ConfigError):
+            edit.set_value(path, key, value)
+    assert path.read_text() == MINIMAL
+
+
+def test_a_draft_takes_what_the_preset_knows() -> None:
+    """Classes named by hand get the preset's queries, under the preset's spelling; unknown ones none."""
+    text = edit.draft(None, ["jazzmaster", "Banjo"], "mine")
+    assert 'name = "Jazzmaster"' in text
+    assert "fender jazzmaster" in text
+    assert 'name = "Banjo"' in text
+    assert text.count("[[classes]]") == 2
+
+
+def test_the_guitar_preset_is_whole() -> None:
+    """Thirteen classes, each with a key and queries of its own."""
+    text = edit.draft("guitars", [], "mine")
+    assert text.count("[[classes]]") == text.count("hotkey = ") == text.count("queries = ") == 13
+
+
+def test_classes_must_come_from_somewhere() -> None:
+    """Without classes or preset nothing is made up."""
+    with pytest.raises(ConfigError, match="--preset guitars"):
+        edit.draft(None, [], "mine")
+    with pytest.raises(ConfigError, match="no preset"):
+        edit.draft("pianos", [], "mine")

@@ -1,0 +1,73 @@
+"""Bytes reach the disk whole or not at all; the store keeps each once."""
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from db import files
+from db.errors import StoreError
+from db.files import TEMPORARY, leftovers, sweep, write_atomically
+from db.store import ImageStore
+from tests.pictures import jpeg
+
+
+def temporaries(folder: Path) -> list[Path]:
+    """Unfinished files anywhere below `folder`."""
+    return [path for path in folder.rglob("*") if path.name.startswith(TEMPORARY)]
+
+
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk refuses, the old file stays, no part of the new one does, and the path is named."""
+    path = tmp_path / "file"
+    write_atomically(path, b"old")
+
+    def full(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StoreError, match=f"cannot write {path}: No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert temporaries(tmp_path) == []
+
+
+def test_only_dead_processes_leave_leftovers(tmp_path: Path) -> None:
+    """What a living process is writing is left alone."""
+    alive = tmp_path / f"{TEMPORARY}{os.getpid()}-x"
+    dead = tmp_path / f"{TEMPORARY}4194305-x"
+    for path in (alive, dead):
+        path.write_bytes(b"part")
+    assert list(leftovers(tmp_path)) == [dead]
+    sweep(tmp_path)
+    assert alive.exists()
+    assert not dead.exists()
+
+
+def test_processes_are_told_apart() -> None:
+    """This process lives, one of an impossible number does not."""
+    assert files.process_lives(os.getpid())
+    assert not files.process_lives(2**22 + 1)
+
+
+def test_the_store_keeps_bytes_once(tmp_path: Path) -> None:
+    """Two puts of the same bytes make one file, under their hash; a file that was altered is mended."""
+    store = ImageStore(tmp_path)
+    data = jpeg(1)
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = store.put(data, sha256, "JPEG")
+    assert path == tmp_path / sha256[:2] / f"{sha256}.jpg"
+    stamp = path.stat().st_mtime_ns
+    store.put(data, sha256, "JPEG")
+    assert path.stat().st_mtime_ns == stamp
+    path.write_bytes(b"x" * len(data))
+    store.put(data, sha256, "JPEG")
+    assert store.read(sha256, "JPEG") == data
+    assert list(store.files()) == [path]
+
+
+def test_a_missing_image_is_named(tmp_path: Path) -> None:
+    """Reading what is not there says which file."""
+    with pytest.raises(StoreError, match="abc"):
+        ImageStore(tmp_path).read("abc", "PNG")

@@ -1,0 +1,165 @@
+"""`curate import`: a folder taken in once, however often it is imported."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import func, select
+
+from curate.ingest.folder import import_folder, local_offer, local_path
+from curate.project import Project
+from curate.status import status
+from db.errors import DatasetError
+from db.models import Annotation, Base, Candidate, Image, ImageState, Label, Sighting
+from tests.pictures import encoded, jpeg, picture, write_folder
+
+
+def counts(project: Project) -> dict[str, int]:
+    """Rows of every table."""
+    with project.database.read() as session:
+        tables = Base.metadata.sorted_tables
+        return {table.name: session.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
+
+
+def test_files_are_stored_with_their_labels(project: Project, tmp_path: Path) -> None:
+    """Subfolders' names, in any case, are labels; files beside them are stored without."""
+    folder = write_folder(tmp_path / "in", {"red": range(3), "GREEN": range(2)})
+    (folder / "loose.png").write_bytes(encoded(picture(99), "PNG"))
+    report = import_folder(project, folder, labels=True)
+    assert (report.stored, report.duplicates, len(report.labelled_ids)) == (6, 0, 5)
+    found = status(project)
+    assert (found.classes["Red"].labelled, found.classes["Green"].labelled, found.unlabelled) == (3, 2, 1)
+    assert len(list(project.store.files())) == 6
+
+
+def test_a_second_import_changes_nothing(project: Project, tmp_path: Path) -> None:
+    """Every table has the rows it had, and every file is counted as known."""
+    folder = write_folder(tmp_path / "in", {"Red": range(4)})
+    shutil.copy(folder / "Red" / "0.jpg", folder / "Red" / "copy.jpg")
+    (folder / "Red" / "broken.jpg").write_bytes(jpeg(1)[:500])
+    first = import_folder(project, folder, labels=True)
+    before = counts(project)
+    second = import_folder(project, folder, labels=True)
+    assert counts(project) == before
+    assert (first.stored, first.duplicates, dict(first.failed)) == (4, 1, {"corrupt": 1})
+    assert (second.stored, second.duplicates, dict(second.failed)) == (0, 5, {"corrupt": 1})
+
+
+def test_the_same_bytes_twice_are_one_image_with_two_sightings(project: Project, tmp_path: Path) -> None:
+    """A copy under another name adds a sighting and no file."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.jpg", "b.jpg"):
+        (folder / name).write_bytes(jpeg(1))
+    import_folder(project, folder, labels=False)
+    with project.database.read() as session:
+        (image,) = session.scalars(select(Image)).all()
+        assert sorted(sighting.name for sighting in image.sightings) == ["a.jpg", "b.jpg"]
+
+
+def test_every_file_ends_in_one_count_with_a_reason(project: Project, tmp_path: Path) -> None:
+    """Stored, copies and failures add up to the files; hidden files are none."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "good.jpg").write_bytes(jpeg(1))
+    (folder / "page.jpg").write_bytes(b"<html></html>")
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "tiny.png").write_bytes(encoded(picture(1, (5, 5)), "PNG"))
+    (folder / ".DS_Store").write_bytes(b"x")
+    report = import_folder(project, folder, labels=False)
+    assert (report.stored, dict(report.failed)) == (1, {"not_an_image": 1, "corrupt": 1, "too_small": 1})
+    with project.database.read() as session:
+        reasons = session.scalars(select(Candidate.reason).where(Candidate.reason.is_not(None))).all()
+    assert sorted(reasons) == sorted(report.failed)
+
+
+def test_a_file_that_was_mended_is_taken_the_next_time(project: Project, tmp_path: Path) -> None:
+    """A refusal is no verdict on a path: other bytes there are judged anew."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "x.jpg").write_bytes(jpeg(1)[:300])
+    import_folder(project, folder, labels=False)
+    (folder / "x.jpg").write_bytes(jpeg(1))
+    assert import_folder(project, folder, labels=False).stored == 1
+    with project.database.read() as session:
+        assert session.scalars(select(Candidate)).one().reason is None
+
+
+def test_unknown_subfolders_are_refused_before_any_work(project: Project, tmp_path: Path) -> None:
+    """A misspelt class is told with the nearest one, and nothing is stored."""
+    folder = write_folder(tmp_path / "in", {"Red": range(2), "Grean": range(2)})
+    with pytest.raises(DatasetError, match=r"'Grean'.*did you mean 'Green'"):
+        import_folder(project, folder, labels=True)
+    assert counts(project)["images"] == 0
+    with pytest.raises(DatasetError, match="is no folder"):
+        import_folder(project, tmp_path / "nowhere", labels=False)
+
+
+def test_the_same_picture_under_two_classes_is_a_conflict(project: Project, tmp_path: Path) -> None:
+    """Contradicting folders leave the image without a label that counts."""
+    folder = write_folder(tmp_path / "in", {"Red": range(1), "Green": range(0)})
+    shutil.copy(folder / "Red" / "0.jpg", folder / "Green" / "same.jpg")
+    import_folder(project, folder, labels=True)
+    assert (status(project).conflicts, status(project).unlabelled) == (1, 1)
+
+
+def test_moving_a_file_to_another_class_mends_its_label(project: Project, tmp_path: Path) -> None:
+    """After a file was moved and the folder imported again, only the new place counts; the old one is on record."""
+    folder = write_folder(tmp_path / "in", {"Red": range(1), "Green": range(1)})
+    import_folder(project, folder, labels=True)
+    (folder / "Red" / "0.jpg").rename(folder / "Green" / "moved.jpg")
+    import_folder(project, folder, labels=True)
+    assert (status(project).classes["Red"].labelled, status(project).classes["Green"].labelled) == (0, 2)
+    with project.database.read() as session:
+        states = sorted(a.state.value for a in session.scalars(select(Annotation)))
+        assert session.scalar(select(func.count()).select_from(Label)) == 2
+    assert states == ["active", "active", "deleted"]
+
+
+@pytest.mark.parametrize("name", ["x" * 200 + ".jpg", "a b&c;.jpg", "né\u0301.jpg", "a..jpg", "\udcff.jpg"])
+def test_names_from_outside_are_never_paths(project: Project, tmp_path: Path, name: str) -> None:
+    """A file of any name is stored under its hash; the name is kept for people, and its address leads back to it."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    path = folder / name
+    path.write_bytes(jpeg(1))
+    assert local_path(local_offer(path, "import").address) == path
+    report = import_folder(project, folder, labels=False)
+    assert report.stored == 1
+    assert [p.parent.parent for p in project.store.files()] == [project.root / "images"]
+
+
+def test_what_was_forgotten_does_not_come_back(project: Project, tmp_path: Path) -> None:
+    """An image that was taken out for good is refused by its bytes, under any name."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(jpeg(1))
+    import_folder(project, folder, labels=False)
+    with project.database.write() as session:
+        session.scalars(select(Image)).one().state = ImageState.FORGOTTEN
+    for path in project.store.files():
+        path.unlink()
+    (folder / "b.jpg").write_bytes(jpeg(1))
+    assert dict(import_folder(project, folder, labels=False).failed) == {"forgotten": 2}
+    assert list(project.store.files()) == []
+
+
+def test_too_large_a_file_is_not_read(make_project: Callable[..., Project], tmp_path: Path) -> None:
+    """Reading stops at the limit."""
+    project = make_project(ingest__max_bytes="1000")
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(os.urandom(2000))
+    assert dict(import_folder(project, folder, labels=False).failed) == {"too_many_bytes": 1}
+
+
+def test_sightings_tell_where_an_image_came_from(project: Project, tmp_path: Path) -> None:
+    """Source and file name are on record for every image."""
+    folder = write_folder(tmp_path / "in", {"Red": range(1)})
+    import_folder(project, folder, labels=True)
+    with project.database.read() as session:
+        sighting = session.scalars(select(Sighting)).one()
+        assert (sighting.source, sighting.name) == ("import", "0.jpg")
+        assert local_path(sighting.candidate.address) == folder / "Red" / "0.jpg"

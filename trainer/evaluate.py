@@ -1,0 +1,97 @@
+"""How good a network is on images it did not learn from, and how far its scores can be believed."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainer.augment import to_input
+from trainer.cache import Pixels
+
+_PRIOR_SPREAD = 0.5
+"""Of log temperature: on a handful of images, all of them right, the fit alone would claim certainty."""
+_SURE_SHARE = 0.95
+"""Share of validation images that count as inside: the other twentieth is the price of finding what lies outside."""
+_FEWEST_FOR_OUTSIDE = 20
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What numbers the network computes in on this device."""
+
+    device: torch.device
+    bfloat16: bool
+
+    def autocast(self) -> torch.autocast:
+        """Compute in bfloat16 where that pays, inside this context."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
+
+
+def logits_of(network: nn.Module, pixels: Pixels, size: int, precision: Precision, batch_size: int = 64) -> Tensor:
+    """Raw outputs for images, (N, classes), float32 on the CPU: the mean over each picture and its mirror image."""
+    network.eval()
+    found = []
+    with torch.inference_mode(), precision.autocast():
+        for start in range(0, len(pixels), batch_size):
+            batch = torch.tensor(pixels[start : start + batch_size]).to(precision.device, non_blocking=True)
+            images = to_input(batch, size).contiguous(memory_format=torch.channels_last)
+            outputs = network(torch.cat([images, images.flip(3)])).float()
+            found.append(outputs.view(2, len(batch), -1).mean(0).cpu())
+    return torch.cat(found)
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well outputs fit labels."""
+
+    accuracy: float
+    loss: float
+
+    def better_than(self, other: "Score | None") -> bool:
+        """Compare by accuracy, then by loss: on few images many epochs tie. A NaN is never better."""
+        if not math.isfinite(self.loss):
+            return False
+        return other is None or (self.accuracy, -self.loss) > (other.accuracy, -other.loss)
+
+
+def score(logits: Tensor, labels: Tensor) -> Score:
+    """Accuracy, and mean cross-entropy in nats."""
+    return Score(
+        accuracy=(logits.argmax(1) == labels).double().mean().item(),
+        loss=functional.cross_entropy(logits, labels).item(),
+    )
+
+
+def fit_temperature(logits: Tensor, labels: Tensor) -> float:
+    """Find the number that outputs must be divided by to be calibrated (Guo et al., ICML 2017).
+
+    The most probable one under a log-normal prior around 1, by golden-section search over its logarithm.
+    """
+
+    def cost(log_temperature: float) -> float:
+        fit = functional.cross_entropy(logits.double() / math.exp(log_temperature), labels, reduction="sum").item()
+        return fit + 0.5 * (log_temperature / _PRIOR_SPREAD) ** 2
+
+    low, high = math.log(0.1), math.log(10.0)
+    ratio = (math.sqrt(5) - 1) / 2
+    for _ in range(60):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if cost(left) < cost(right):
+            high = right
+        else:
+            low = left
+    return math.exp((low + high) / 2)
+
+
+def outside_threshold(logits: Tensor, labels: Tensor, temperature: float) -> float:
+    """Probability below which an answer counts as none of the classes (Hendrycks and Gimpel, ICLR 2017).
+
+    95 % of the validation images that are answered right lie above it; 0 when there are too few to tell.
+    """
+    probabilities, answers = functional.softmax(logits / temperature, dim=1).max(1)
+    right = probabilities[answers == labels]
+    if len(right) < _FEWEST_FOR_OUTSIDE:
+        return 0.0
+    return float(torch.quantile(right, 1 - _SURE_SHARE))

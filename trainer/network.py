@@ -1,0 +1,117 @@
+"""Any torchvision classifier by name, with a last layer for our classes, from known weights or from none."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.error import URLError
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load as load_safetensors
+from torch import Tensor, nn
+from torchvision import models
+
+from trainer.errors import WeightsError
+
+_AUXILIARY = {"googlenet", "inception_v3"}
+"""Their second output helps only in long training from nothing."""
+
+
+def architectures() -> list[str]:
+    """Names of all classifiers that can be asked for."""
+    return [str(name) for name in models.list_models(module=models)]
+
+
+def build(arch: str, classes: int, size: int) -> nn.Module:
+    """Make a network with random weights, by torch's global generator. Raises WeightsError for an unknown name."""
+    if arch not in architectures():
+        raise WeightsError(f"no architecture {arch!r}; there is for instance resnet50, squeezenet1_1, convnext_tiny")
+    more: dict[str, object] = {}
+    if arch in _AUXILIARY:
+        more = {"aux_logits": False, "init_weights": True}
+    elif arch.startswith("vit_"):
+        more = {"image_size": size}
+    network: nn.Module = models.get_model(arch, weights=None, num_classes=classes, **more)
+    return network
+
+
+def head_names(arch: str, size: int) -> set[str]:
+    """Names of the weights whose shape depends on the number of classes."""
+    with torch.device("meta"):
+        one, other = (build(arch, classes, size).state_dict() for classes in (3, 5))
+    return {name for name, weight in one.items() if weight.shape != other[name].shape}
+
+
+def initialise(network: nn.Module, arch: str, init: str, size: int) -> bool:
+    """Give the network its first weights, and tell whether its features know anything already.
+
+    `init` is `none`, `imagenet` (torchvision's, fetched and kept by torch), or a safetensors file whose names are the
+    network's own. Raises WeightsError.
+    """
+    if init == "none":
+        return False
+    known = _imagenet(arch) if init == "imagenet" else read_weights(Path(init))
+    _adopt(network, known, head_names(arch, size), f"{init} weights" if init == "imagenet" else init, arch)
+    return True
+
+
+def _imagenet(arch: str) -> Mapping[str, Tensor]:
+    try:
+        weights = models.get_model_weights(arch).DEFAULT
+        found: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise WeightsError(
+            f"ImageNet weights for {arch} cannot be fetched ({error}); "
+            "give them with --init FILE.safetensors, or start from nothing with --init none"
+        ) from error
+    return found
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read a safetensors file. Raises WeightsError for anything else, pickles above all: those can run code."""
+    if not path.is_file():
+        raise WeightsError(f"no weights at {path}; --init takes imagenet, none, or a safetensors file")
+    try:
+        found: dict[str, Tensor] = load_safetensors(path.read_bytes())
+    except (SafetensorError, OSError) as error:
+        raise WeightsError(f"{path} is no safetensors file ({error}); pickled weights are not read") from error
+    return found
+
+
+def _adopt(network: nn.Module, known: Mapping[str, Tensor], head: set[str], source: str, arch: str) -> None:
+    own = network.state_dict()
+    fitting = {name: w for name, w in known.items() if name in own and name not in head and w.shape == own[name].shape}
+    missing = [name for name in own if name not in fitting and name not in head]
+    if missing:
+        raise WeightsError(
+            f"{source} does not fit {arch}: {len(missing)} of its {len(own)} weights are not there in that shape,"
+            f" {missing[0]} for one"
+        )
+    network.load_state_dict(fitting, strict=False)
+
+
+def place(network: nn.Module, device: torch.device) -> nn.Module:
+    """Move a network to where it computes, its weights laid out channels last: faster on GPUs and in oneDNN alike."""
+    return network.to(device).to(memory_format=torch.channels_last)
+
+
+def pick_device(name: str) -> torch.device:
+    """Choose where to compute; `auto` is a GPU if there is one. Raises WeightsError for what is not there."""
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        first = str(error).splitlines()[0]
+        raise WeightsError(
+            f"device {name!r} cannot be used ({first}); --device takes auto, cpu, cuda, cuda:1, mps"
+        ) from error
+    return device
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

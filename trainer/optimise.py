@@ -1,0 +1,107 @@
+"""How weights move: the optimizer and its rates, and the running mean that is kept."""
+
+import contextlib
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from trainer.options import Recipe
+
+_REFERENCE_BATCH = 32
+
+
+def make_optimizer(network: nn.Module, head: set[str], recipe: Recipe) -> torch.optim.AdamW:
+    """Make AdamW with the head's learning rate for parameters named in `head`, and the features' for the rest.
+
+    Biases and normalisation (all that has one dimension) are not decayed.
+    """
+    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        groups.setdefault((name in head, parameter.ndim > 1), []).append(parameter)
+    # The square root is the rule for Adam (Malladi et al., NeurIPS 2022); the linear one is SGD's.
+    scale = math.sqrt(recipe.batch_size / _REFERENCE_BATCH)
+    rates = {True: recipe.head_learning_rate * scale, False: recipe.learning_rate * scale}
+    return torch.optim.AdamW(
+        [
+            {"params": parameters, "peak": rates[is_head], "weight_decay": recipe.weight_decay if decayed else 0.0}
+            for (is_head, decayed), parameters in sorted(groups.items(), key=lambda item: item[0])
+        ],
+        lr=recipe.learning_rate,
+        betas=(0.9, 0.99),
+    )
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], float]:
+    """Give the optimizer's moments by name, and the number of steps it has made."""
+    states = optimizer.state_dict()["state"]
+    tensors = {f"{index}.{key}": states[index][key] for index in states for key in ("exp_avg", "exp_avg_sq")}
+    return tensors, next((float(s["step"]) for s in states.values()), 0.0)
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], step: float) -> None:
+    """Undo `optimizer_tensors`."""
+    states: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        index, _, key = name.partition(".")
+        states.setdefault(int(index), {"step": torch.tensor(step)})[key] = tensor
+    optimizer.load_state_dict({"state": states, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Learning rate by step: a linear rise, then half a cosine down to nothing."""
+
+    recipe: Recipe
+    steps: int
+
+    def factor(self, step: int) -> float:
+        """Share of the peak rate at `step`, counted from 0."""
+        rise = max(1, round(self.steps * self.recipe.warm_up))
+        if step < rise:
+            return (step + 1) / rise
+        return 0.5 * (1 + math.cos(math.pi * (step - rise) / max(1, self.steps - rise)))
+
+    def set(self, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Set every group's rate."""
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * self.factor(step)
+
+
+class EMA:
+    """Running mean of the weights: steadier than the last step's, above all with few and partly wrong labels."""
+
+    def __init__(self, network: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.updates = 0
+        self.tensors = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module) -> None:
+        """Take the present weights in."""
+        self.updates += 1
+        # Early on the mean is over what there is, not over the random start.
+        decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
+        for name, tensor in network.state_dict().items():
+            if tensor.is_floating_point():
+                self.tensors[name].lerp_(tensor, 1 - decay)
+            else:
+                self.tensors[name].copy_(tensor)
+
+    @contextlib.contextmanager
+    def applied(self, network: nn.Module) -> Iterator[None]:
+        """Let `network` carry the mean inside this context."""
+        own = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+        network.load_state_dict(self.tensors)
+        try:
+            yield
+        finally:
+            network.load_state_dict(own)
+
+    def load(self, tensors: Mapping[str, Tensor], updates: int) -> None:
+        """Take up a mean as it was."""
+        self.updates = updates
+        for name, tensor in self.tensors.items():
+            tensor.copy_(tensors[name])

@@ -1,0 +1,114 @@
+"""Answers of a finished run for any image file."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainer import network
+from trainer.cache import Pixels, square
+from trainer.checkpoint import read_checked
+from trainer.errors import WeightsError
+from trainer.evaluate import Precision, logits_of
+from trainer.run import cached_side
+
+_BATCH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a run says of one image. `label` is the most probable class, `score` its calibrated probability."""
+
+    label: int
+    score: float
+    probabilities: tuple[float, ...]
+    """One a class, in the run's order; they add up to 1."""
+    outside: bool
+    """Less sure than of nearly all validation images: perhaps none of the classes."""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A finished run, ready to answer."""
+
+    classes: tuple[str, ...]
+    model: nn.Module
+    size: int
+    temperature: float
+    outside_below: float
+    precision: Precision
+
+    @classmethod
+    def load(cls, folder: Path, device: str = "auto") -> "Predictor":
+        """Load a run. Raises WeightsError when it is not finished, or its weights are not what it wrote."""
+        run = read_run(folder)
+        options = run["options"]
+        where = network.pick_device(device)
+        weights = read_checked(folder / "model.safetensors", run["weights_sha256"])
+        model = network.build(options["arch"], len(run["classes"]), options["size"])
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise WeightsError(
+                f"{folder}: its weights are not those of {options['arch']} with {len(run['classes'])} classes"
+            ) from error
+        return cls(
+            classes=tuple(run["classes"]),
+            model=network.place(model, where),
+            size=options["size"],
+            temperature=run["temperature"],
+            outside_below=run["outside_below"],
+            precision=Precision(where, bfloat16=run["bfloat16"] and where.type == "cuda"),
+        )
+
+    def answers(self, pixels: Pixels) -> list[Answer]:
+        """Answer for squares of any side, (N, side, side, 3) bytes."""
+        logits = logits_of(self.model, pixels, self.size, self.precision)
+        return [self._answer(row) for row in functional.softmax(logits / self.temperature, dim=1)]
+
+    def _answer(self, probabilities: Tensor) -> Answer:
+        label = int(probabilities.argmax())
+        score = float(probabilities[label])
+        return Answer(label, score, tuple(probabilities.tolist()), score < self.outside_below)
+
+    def stream(self, sources: Iterable[Callable[[], bytes]]) -> Iterator[Answer | Exception]:
+        """Answer for encoded images, in order; in place of one that cannot be read or decoded, the error."""
+        side = cached_side(self.size)
+
+        def decode(source: Callable[[], bytes]) -> Pixels | Exception:
+            try:
+                return square(source(), side)
+            except Exception as error:  # noqa: BLE001 - a decoder may raise anything; it costs this image only
+                return error
+
+        left = iter(sources)
+        with ThreadPoolExecutor(network.cores()) as pool:
+            decoding = pool.map(decode, list(islice(left, _BATCH)))
+            while squares := list(decoding):
+                # The next batch is decoded while this one is computed.
+                decoding = pool.map(decode, list(islice(left, _BATCH)))
+                yield from self._answers_in_order(squares)
+
+    def _answers_in_order(self, squares: list[Pixels | Exception]) -> Iterator[Answer | Exception]:
+        good = [found for found in squares if not isinstance(found, Exception)]
+        answers = iter(self.answers(np.stack(good)) if good else [])
+        for found in squares:
+            yield found if isinstance(found, Exception) else next(answers)
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """Read `run.json`. Raises WeightsError when there is none: the run is not finished."""
+    try:
+        run: dict[str, Any] = json.loads((folder / "run.json").read_text())
+    except OSError as error:
+        raise WeightsError(f"{folder} holds no finished run") from error
+    except ValueError as error:
+        raise WeightsError(f"{folder / 'run.json'} is damaged: {error}") from error
+    return run

@@ -1,0 +1,302 @@
+"""Training, from a manifest to a run folder. Read it from the top down.
+
+A run folder holds `manifest.csv` (what was learned from), `metrics.jsonl` (a line an epoch), and at the end
+`model.safetensors` with `run.json`, which carries its SHA-256. While the run goes on, `checkpoints/` holds all that is
+needed to continue: randomness is drawn anew from (seed, epoch), so a run that was killed and resumed on the CPU ends
+in the same bits as one that was not.
+"""
+
+import json
+import math
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainer import cache, checkpoint, network
+from trainer.augment import vary
+from trainer.checkpoint import Checkpoint, grouped
+from trainer.errors import DivergedError, TrainerError
+from trainer.evaluate import Precision, Score, fit_temperature, logits_of, outside_threshold, score
+from trainer.files import sweep, write, write_json
+from trainer.manifest import TRAIN, VALIDATION, Manifest, labels_of
+from trainer.optimise import EMA, Schedule, make_optimizer, optimizer_tensors, restore_optimizer
+from trainer.options import TrainOptions
+from trainer.precision import choose_precision
+from trainer.watch import SILENT, Watcher
+
+_CACHE_MARGIN = 8 / 7
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run came to."""
+
+    best_epoch: int
+    validation_accuracy: float
+    validation_images: int
+    images_per_second: float
+    """In training, validation left out; the median over epochs."""
+    epochs: int
+    weights_sha256: str
+
+
+@dataclass
+class _State:
+    """All that changes from epoch to epoch."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: EMA
+    epoch: int = 0
+    best: Score | None = None
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    speeds: list[float] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The images of both sides, decoded, and their labels."""
+
+    train: cache.Pixels
+    train_labels: Tensor
+    validation: cache.Pixels
+    validation_labels: Tensor
+
+
+def train(
+    manifest: Manifest,
+    options: TrainOptions,
+    folder: Path,
+    cache_folder: Path,
+    watcher: Watcher = SILENT,
+    checkpoint_seconds: float = 30.0,
+) -> RunResult:
+    """Train until the last epoch, or until nothing gets better, and leave the best weights in `folder`.
+
+    Goes on from the last whole checkpoint in `folder`, if there is one; one is written after the first epoch that ends
+    `checkpoint_seconds` after the one before. Raises TrainerError, before the first epoch, for data or options that
+    cannot work, and later for a loss that is no number; the last good checkpoint then stays.
+    """
+    manifest.check()
+    manifest.check_files()
+    folder.mkdir(parents=True, exist_ok=True)
+    sweep(folder)
+    device = network.pick_device(options.device)
+    options = _fit_batch(options, len(manifest.side(TRAIN)))
+    state = _start(manifest, options, device, folder, watcher)
+    data = _load(manifest, options, cache_folder, watcher)
+    precision = choose_precision(state.network, device)
+    write(folder / "manifest.csv", manifest.to_csv(folder).encode())
+
+    last_saved = time.monotonic()
+    watcher.begin(f"training {options.arch}", options.epochs * len(data.train))
+    watcher.advance(state.epoch * len(data.train))
+    while state.epoch < options.epochs and state.epoch - state.best_epoch < options.recipe.patience:
+        state.epoch += 1
+        loss = _train_epoch(state, data, options, precision, watcher)
+        found = _validate(state, data, options, precision)
+        _keep_metrics(folder, state, loss, found, watcher)
+        if time.monotonic() - last_saved >= checkpoint_seconds:
+            _save(folder, state, manifest, options)
+            watcher.saved("checkpoint")
+            last_saved = time.monotonic()
+    return _finish(folder, state, data, manifest, options, precision)
+
+
+def cached_side(size: int) -> int:
+    """Side of the squares that images are decoded to: 256 for 224, room for zooming in without blur."""
+    return round(size * _CACHE_MARGIN)
+
+
+def _fit_batch(options: TrainOptions, images: int) -> TrainOptions:
+    """Let a batch be no larger than an eighth of a small dataset: a handful of labels still makes some steps."""
+    batch = max(2, min(options.recipe.batch_size, 2 ** int(math.log2(max(images / 8, 2)))))
+    return replace(options, recipe=replace(options.recipe, batch_size=batch))
+
+
+def _start(manifest: Manifest, options: TrainOptions, device: torch.device, folder: Path, watcher: Watcher) -> _State:
+    """Make the network, or take up the checkpoint that is there."""
+    torch.manual_seed(options.seed)
+    model = network.build(options.arch, len(manifest.classes), options.size)
+    knows = network.initialise(model, options.arch, options.init, options.size)
+    model = network.place(model, device)
+    head = network.head_names(options.arch, options.size)
+    optimizer = make_optimizer(model, head if knows else set(model.state_dict()), options.recipe)
+    state = _State(model, optimizer, EMA(model, options.recipe.ema_decay))
+    found, problems = checkpoint.latest(folder / "checkpoints")
+    for problem in problems:
+        watcher.say(f"left out a damaged checkpoint: {problem}")
+    if found is not None:
+        _resume(state, found, manifest, options)
+        watcher.say(f"going on after epoch {state.epoch}")
+    _cut_metrics(folder / "metrics.jsonl", state.epoch)
+    return state
+
+
+def _resume(state: _State, found: Checkpoint, manifest: Manifest, options: TrainOptions) -> None:
+    for what, mine in _identity(manifest, options).items():
+        if found.state[what] != mine:
+            raise TrainerError(f"the checkpoint was made with {what} {found.state[what]}, not {mine}; start a new run")
+    state.network.load_state_dict(found.group("network"))
+    state.average.load(found.group("average"), int(found.state["step"]))
+    state.best_weights = found.group("best")
+    restore_optimizer(state.optimizer, found.group("optimizer"), found.state["step"])
+    state.epoch, state.best_epoch = found.epoch, found.state["best_epoch"]
+    state.best = Score(**found.state["best"]) if found.state["best"] else None
+    state.speeds = found.state["speeds"]
+
+
+def _identity(manifest: Manifest, options: TrainOptions) -> dict[str, Any]:
+    """What a checkpoint must share with the run that takes it up."""
+    return {
+        "classes": list(manifest.classes),
+        "images": manifest.fingerprint(),
+        "options": {k: v for k, v in options.as_dict().items() if k != "device"},
+    }
+
+
+def _load(manifest: Manifest, options: TrainOptions, folder: Path, watcher: Watcher) -> _Data:
+    train_items, validation_items = manifest.side(TRAIN), manifest.side(VALIDATION)
+    pixels = cache.load([*train_items, *validation_items], cached_side(options.size), folder, watcher)
+    return _Data(
+        train=pixels[: len(train_items)],
+        train_labels=torch.tensor(labels_of(train_items)),
+        validation=pixels[len(train_items) :],
+        validation_labels=torch.tensor(labels_of(validation_items)),
+    )
+
+
+def _train_epoch(state: _State, data: _Data, options: TrainOptions, precision: Precision, watcher: Watcher) -> float:
+    """One pass over all training images; gives the mean loss."""
+    torch.manual_seed(options.seed * 1_000_003 + state.epoch)  # dropout draws from torch's global generator
+    generator = torch.Generator().manual_seed(options.seed * 1_000_003 + state.epoch)
+    schedule = Schedule(options.recipe, steps=options.epochs * _steps(len(data.train), options))
+    state.network.train()
+    started = time.monotonic()
+    total = seen = 0.0
+    for number, rows in enumerate(_batches(len(data.train), options, generator)):
+        schedule.set(state.optimizer, (state.epoch - 1) * _steps(len(data.train), options) + number)
+        pixels = torch.from_numpy(data.train[rows.numpy()]).to(precision.device, non_blocking=True)
+        labels = data.train_labels[rows].to(precision.device, non_blocking=True)
+        images = vary(pixels, options.size, options.recipe, generator).contiguous(memory_format=torch.channels_last)
+        loss = _step(state, images, labels, options, precision)
+        total, seen = total + loss * len(rows), seen + len(rows)
+        watcher.advance(len(rows))
+    state.speeds.append(seen / (time.monotonic() - started))
+    return total / seen
+
+
+def _step(state: _State, images: Tensor, labels: Tensor, options: TrainOptions, precision: Precision) -> float:
+    with precision.autocast():
+        outputs = state.network(images)
+    loss = functional.cross_entropy(outputs.float(), labels, label_smoothing=options.recipe.label_smoothing)
+    value = loss.item()
+    if not math.isfinite(
+        value
+    ):  # before the step: `nan > best` and `nan < best` are both False, and weights would be lost
+        raise DivergedError(
+            f"the loss is {value} in epoch {state.epoch}; the last good checkpoint is kept. Try another --seed."
+        )
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
+    state.optimizer.step()
+    state.average.update(state.network)
+    return value
+
+
+def _steps(images: int, options: TrainOptions) -> int:
+    batch = options.recipe.batch_size
+    # Batch normalisation cannot learn from one picture: a last batch of one is left out, another picture each epoch.
+    return images // batch + (images % batch > 1)
+
+
+def _batches(images: int, options: TrainOptions, generator: torch.Generator) -> Iterator[Tensor]:
+    order = torch.randperm(images, generator=generator)
+    yield from torch.split(order, options.recipe.batch_size)[: _steps(images, options)]
+
+
+def _validate(state: _State, data: _Data, options: TrainOptions, precision: Precision) -> Score:
+    with state.average.applied(state.network):
+        logits = logits_of(state.network, data.validation, options.size, precision)
+        found = score(logits, data.validation_labels)
+        if found.better_than(state.best):
+            state.best, state.best_epoch = found, state.epoch
+            state.best_weights = {k: v.detach().cpu().clone() for k, v in state.network.state_dict().items()}
+    return found
+
+
+def _keep_metrics(folder: Path, state: _State, loss: float, found: Score, watcher: Watcher) -> None:
+    metrics = {
+        "epoch": state.epoch,
+        "train_loss": round(loss, 5),
+        "validation_loss": round(found.loss, 5),
+        "validation_accuracy": round(found.accuracy, 5),
+        "images_per_second": round(state.speeds[-1], 1),
+        "best": state.best_epoch == state.epoch,
+    }
+    with (folder / "metrics.jsonl").open("a") as file:
+        file.write(json.dumps(metrics) + "\n")
+    watcher.epoch(metrics)
+
+
+def _cut_metrics(path: Path, epoch: int) -> None:
+    """Drop the lines of epochs that were lost in a kill and will be done again."""
+    lines = path.read_text().splitlines() if path.exists() else []
+    write(path, "".join(f"{line}\n" for line in lines[:epoch]).encode())
+
+
+def _save(folder: Path, state: _State, manifest: Manifest, options: TrainOptions) -> None:
+    tensors, step = optimizer_tensors(state.optimizer)
+    kept = {
+        "step": step,
+        "best": None if state.best is None else {"accuracy": state.best.accuracy, "loss": state.best.loss},
+        "best_epoch": state.best_epoch,
+        "speeds": state.speeds,
+        **_identity(manifest, options),
+    }
+    weights = grouped(
+        network=state.network.state_dict(), average=state.average.tensors, optimizer=tensors, best=state.best_weights
+    )
+    checkpoint.save(folder / "checkpoints", Checkpoint(state.epoch, kept, weights))
+
+
+def _finish(
+    folder: Path, state: _State, data: _Data, manifest: Manifest, options: TrainOptions, precision: Precision
+) -> RunResult:
+    if state.best is None:
+        raise DivergedError("no epoch gave outputs that are numbers; try another --seed or --init")
+    state.network.load_state_dict(state.best_weights)
+    logits = logits_of(state.network, data.validation, options.size, precision)
+    temperature = fit_temperature(logits, data.validation_labels)
+    result = RunResult(
+        best_epoch=state.best_epoch,
+        validation_accuracy=state.best.accuracy,
+        validation_images=len(data.validation),
+        images_per_second=float(np.median(state.speeds)),
+        epochs=state.epoch,
+        weights_sha256=checkpoint.write_weights(folder / "model.safetensors", state.best_weights),
+    )
+    write_json(
+        folder / "run.json",
+        {
+            "classes": list(manifest.classes),
+            "images": manifest.fingerprint(),
+            "options": options.as_dict(),
+            "temperature": temperature,
+            "outside_below": outside_threshold(logits, data.validation_labels, temperature),
+            "bfloat16": precision.bfloat16,
+            **result.__dict__,
+        },
+    )
+    shutil.rmtree(folder / "checkpoints", ignore_errors=True)
+    return result
