@@ -36,6 +36,8 @@ class Kind(StrEnum):
     API = "api"
     PAGE = "page"
     IMAGE = "image"
+    ROBOTS = "robots"
+    """Read up to the cap, and no further: the rules at its head count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,8 @@ class Fetcher:
         address = url.copy_with(path="/robots.txt", query=None, fragment=None)
         found: Body | _Redirect | Refusal = Refusal(Reason.TOO_MANY_REDIRECTS)
         for _ in range(_MOST_REDIRECTS + 1):
-            found = await self._visit(host, address, Kind.PAGE, ROBOTS_BYTES, _Deadline(self.settings.deadline_seconds))
+            deadline = _Deadline(self.settings.deadline_seconds)
+            found = await self._visit(host, address, Kind.ROBOTS, ROBOTS_BYTES, deadline)
             if not isinstance(found, _Redirect):
                 break
             target = parse(found.to)
@@ -258,6 +261,8 @@ async def _read(
     async for chunk in response.aiter_stream():
         data += chunk
         if len(data) > max_bytes:
+            if kind is Kind.ROBOTS:
+                break
             return Refusal(Reason.TOO_MANY_BYTES, f"more than {max_bytes}")
     return Body(bytes(data), str(url), headers)
 
@@ -273,7 +278,7 @@ def _refusal_by_head(status: int, headers: dict[str, str], kind: Kind, max_bytes
     if headers.get("content-encoding", "identity").lower() != "identity":
         return Refusal(Reason.ENCODED_BODY, headers["content-encoding"])
     length = headers.get("content-length", "")
-    if length.isdigit() and int(length) > max_bytes:
+    if length.isdigit() and int(length) > max_bytes and kind is not Kind.ROBOTS:
         return Refusal(Reason.TOO_MANY_BYTES, f"{length}, more than {max_bytes}")
     if kind is Kind.IMAGE and opted_out(headers.get("x-robots-tag", "")):
         return Refusal(Reason.OPTED_OUT, f"X-Robots-Tag: {headers['x-robots-tag']}")

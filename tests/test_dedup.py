@@ -1,0 +1,207 @@
+"""Near-duplicates: proposed exactly, looked at, grouped, and stable."""
+
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as Picture
+from PIL import ImageEnhance
+from sqlalchemy import func, select
+
+from curate.dedup.groups import Standing, components, keeper_of
+from curate.dedup.hamming import pairs_within
+from curate.dedup.search import dedup
+from curate.ingest.folder import import_folder
+from curate.project import Project
+from curate.select import unlabelled
+from curate.status import status
+from db.models import DuplicateGroup, Image, ImageState
+from tests.pictures import encoded, jpeg, picture, write_folder
+
+
+def brute_force(hashes: list[int], distance: int) -> set[tuple[int, int, int]]:
+    """All pairs, the slow way."""
+    found = set()
+    for i, a in enumerate(hashes):
+        for j in range(i + 1, len(hashes)):
+            bits = (a ^ hashes[j]).bit_count()
+            if bits <= distance:
+                found.add((i, j, bits))
+    return found
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seeds=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=6),
+    flips=st.lists(st.lists(st.integers(0, 63), max_size=18), max_size=30),
+    distance=st.integers(0, 16),
+)
+def test_every_pair_is_found_once(seeds: list[int], flips: list[list[int]], distance: int) -> None:
+    """The search gives exactly the pairs that comparing all with all gives, however the hashes cluster."""
+    hashes = list(seeds)
+    for number, bits in enumerate(flips):
+        value = seeds[number % len(seeds)]
+        for bit in bits:
+            value ^= 1 << bit
+        hashes.append(value)
+    found = [
+        (int(a), int(b), int(d))
+        for pairs in pairs_within(np.array(hashes, np.uint64), distance)
+        for a, b, d in zip(pairs.low, pairs.high, pairs.distance, strict=True)
+    ]
+    assert len(found) == len(set(found))
+    assert set(found) == brute_force(hashes, distance)
+
+
+def test_groups_are_connected_components() -> None:
+    """Pairs that share an image share a group."""
+    assert components([(5, 2), (2, 9), (1, 3)]) == [[1, 3], [2, 5, 9]]
+    assert components([]) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "keeper"),
+    [
+        ((ImageState.STORED, 100, 1.0), (ImageState.STORED, 200, 0.5), 2),
+        ((ImageState.STORED, 100, 1.0), (ImageState.STORED, 100, 2.0), 2),
+        ((ImageState.STORED, 100, 1.0), (ImageState.STORED, 100, 1.0), 1),
+        ((ImageState.STORED, 100, 1.0), (ImageState.SET_ASIDE, 900, 9.0), 1),
+    ],
+)
+def test_the_largest_sharpest_stands_for_a_group(
+    first: tuple[ImageState, int, float], second: tuple[ImageState, int, float], keeper: int
+) -> None:
+    """Size, then sharpness, then age decide; what is set aside never stands for what is in use."""
+    images = {1: Standing(*first, None, True), 2: Standing(*second, None, True)}
+    assert keeper_of([1, 2], images) == keeper
+
+
+def copies_folder(tmp_path: Path) -> Path:
+    """Three pictures, two of them with copies: smaller, and recompressed; and one in another colour."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    big = picture(1, (600, 450))
+    (folder / "1-big.jpg").write_bytes(encoded(big, quality=92))
+    (folder / "1-small.jpg").write_bytes(encoded(big.resize((300, 225), Picture.Resampling.LANCZOS), quality=85))
+    (folder / "1-recoded.webp").write_bytes(encoded(big, "WEBP", quality=80))
+    (folder / "2.jpg").write_bytes(jpeg(2, (600, 450)))
+    (folder / "3-a.png").write_bytes(encoded(picture(3, (300, 225)), "PNG"))
+    (folder / "3-b.jpg").write_bytes(encoded(picture(3, (300, 225)), quality=95))
+    red, green, blue = picture(1, (600, 450)).split()
+    (folder / "1-recoloured.jpg").write_bytes(encoded(Picture.merge("RGB", (blue, green, red)), quality=92))
+    return folder
+
+
+def names(project: Project) -> list[list[str]]:
+    """Groups, by the names of their members, keeper first."""
+    return sorted(
+        [m.name for m in g.members if m.id == g.keeper] + sorted(m.name for m in g.members if m.id != g.keeper)
+        for g in dedup(project).groups
+    )
+
+
+def test_copies_are_grouped_and_look_alikes_are_not(project: Project, tmp_path: Path) -> None:
+    """Resized and re-encoded copies are found; the same scene in other colours is another picture."""
+    import_folder(project, copies_folder(tmp_path), labels=False)
+    groups = names(project)
+    assert sorted(sorted(group) for group in groups) == [
+        ["1-big.jpg", "1-recoded.webp", "1-small.jpg"],
+        ["3-a.png", "3-b.jpg"],
+    ]
+    keepers = {group[0] for group in groups}
+    assert "1-small.jpg" not in keepers
+    assert status(project).duplicates == 3
+    with project.database.read() as session:
+        queued = {image.sightings[0].name for image in unlabelled(session)}
+    assert queued == keepers | {"1-recoloured.jpg", "2.jpg"}
+
+
+def test_a_second_search_changes_nothing(project: Project, tmp_path: Path) -> None:
+    """Nothing new is nothing to look at, and groups keep their numbers."""
+    import_folder(project, copies_folder(tmp_path), labels=False)
+    first = dedup(project)
+    with project.database.read() as session:
+        before = session.execute(select(Image.id, Image.group_id, Image.is_keeper)).all()
+    again = dedup(project)
+    with project.database.read() as session:
+        assert session.execute(select(Image.id, Image.group_id, Image.is_keeper)).all() == before
+    assert first.groups == again.groups
+    assert (first.proposed > 0, again.proposed) == (True, 0)
+
+
+def test_groups_are_the_same_in_one_go_or_in_two(make_project: Callable[..., Project], tmp_path: Path) -> None:
+    """Searching after every import ends where one search at the end does."""
+    folder = copies_folder(tmp_path)
+    whole, parts = make_project(name="whole"), make_project(name="parts")
+    import_folder(whole, folder, labels=False)
+    for number, path in enumerate(sorted(folder.iterdir())):
+        part = tmp_path / f"part{number}"
+        part.mkdir()
+        shutil.copy(path, part)
+        import_folder(parts, part, labels=False)
+        dedup(parts)
+    assert names(whole) == names(parts)
+
+
+def test_a_better_copy_takes_over(project: Project, tmp_path: Path) -> None:
+    """A larger copy that comes later becomes the keeper, and the label stays with the group."""
+    folder = write_folder(tmp_path / "in", {"Red": range(0)})
+    small = encoded(picture(1, (200, 150)), quality=92)
+    (folder / "Red" / "small.jpg").write_bytes(small)
+    import_folder(project, folder, labels=True)
+    dedup(project)
+    later = tmp_path / "later"
+    later.mkdir()
+    (later / "large.jpg").write_bytes(encoded(picture(1, (800, 600)), quality=92))
+    import_folder(project, later, labels=False)
+    assert names(project) == [["large.jpg", "small.jpg"]]
+    assert (status(project).classes["Red"].labelled, status(project).unlabelled) == (1, 0)
+
+
+def test_stricter_settings_take_groups_apart(make_project: Callable[..., Project], tmp_path: Path) -> None:
+    """Under another limit everything is looked at anew, and groups that no longer hold are gone."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    image = picture(5, (400, 300))
+    (folder / "a.png").write_bytes(encoded(image, "PNG"))
+    (folder / "b.png").write_bytes(encoded(ImageEnhance.Brightness(image).enhance(0.985), "PNG"))
+    project = make_project()
+    import_folder(project, folder, labels=False)
+    assert len(dedup(project).groups) == 1
+    file = project.root / "curate.toml"
+    file.write_text(file.read_text() + "\n[dedup]\ndifference = 0.5\n")
+    from curate.project import open_project  # noqa: PLC0415 - opened again under other settings
+
+    stricter = open_project(project.root)
+    assert dedup(stricter).groups == []
+    with stricter.database.read() as session:
+        assert session.scalar(select(func.count()).select_from(DuplicateGroup)) == 0
+        assert session.scalars(select(Image.is_keeper)).all() == [True, True]
+    stricter.database.close()
+
+
+def test_what_is_set_aside_is_still_compared(project: Project, tmp_path: Path) -> None:
+    """A copy of a picture that was set aside is found."""
+    import_folder(project, copies_folder(tmp_path), labels=False)
+    with project.database.write() as session:
+        for image in session.scalars(select(Image).where(Image.format == "PNG")):
+            image.state = ImageState.SET_ASIDE
+    assert ["3-b.jpg", "3-a.png"] in names(project)
+
+
+def test_thumbnails_are_of_the_picture_as_it_is_seen() -> None:
+    """A transparent copy over white compares with its flattened self."""
+    from curate.dedup.verify import thumbnail  # noqa: PLC0415 - the one test that needs it
+
+    cutout = picture(1, (100, 100)).convert("RGBA")
+    cutout.putalpha(Picture.linear_gradient("L").resize((100, 100)))
+    flat = Picture.new("RGBA", (100, 100), (255, 255, 255, 255))
+    flat.alpha_composite(cutout)
+    first, second = thumbnail(encoded(cutout, "PNG")), thumbnail(encoded(flat.convert("RGB"), "PNG"))
+    assert np.abs(first.astype(int) - second).max() <= 1
+    assert Picture.open(io.BytesIO(encoded(cutout, "PNG"))).mode == "RGBA"
