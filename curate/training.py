@@ -122,6 +122,9 @@ def _begin(project: Project, options: TrainOptions, stack: ExitStack) -> Run:
     with project.database.write() as session:
         snapshot = _present(session)
         number = (session.scalar(select(func.max(Run.id))) or 0) + 1
+        # A folder of that name may have outlived its row, with a database that was put back from a backup.
+        while (project.runs / f"{number:04d}-{options.arch}").exists():
+            number += 1
         run = Run(
             name=f"{number:04d}-{options.arch}",
             snapshot_id=snapshot.id,

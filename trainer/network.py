@@ -35,14 +35,13 @@ def build(arch: str, classes: int, size: int) -> nn.Module:
     return network
 
 
-def head_names(arch: str, size: int) -> set[str]:
-    """Names of the weights whose shape depends on the number of classes."""
-    with torch.device("meta"):
-        one, other = (build(arch, classes, size).state_dict() for classes in (3, 5))
-    return {name for name, weight in one.items() if weight.shape != other[name].shape}
+def head_names(network: nn.Module) -> set[str]:
+    """Names of the last layer's weights: in every torchvision classifier the one whose shape the classes decide."""
+    layers = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]
+    return {name for name in network.state_dict() if name.startswith(f"{layers[-1]}.")}
 
 
-def initialise(network: nn.Module, arch: str, init: str, size: int) -> bool:
+def initialise(network: nn.Module, arch: str, init: str) -> bool:
     """Give the network its first weights, and tell whether its features know anything already.
 
     `init` is `none`, `imagenet` (torchvision's, fetched and kept by torch), or a safetensors file whose names are the
@@ -51,7 +50,7 @@ def initialise(network: nn.Module, arch: str, init: str, size: int) -> bool:
     if init == "none":
         return False
     known = _imagenet(arch) if init == "imagenet" else read_weights(Path(init))
-    _adopt(network, known, head_names(arch, size), f"{init} weights" if init == "imagenet" else init, arch)
+    _adopt(network, known, head_names(network), f"{init} weights" if init == "imagenet" else init, arch)
     return True
 
 

@@ -43,7 +43,7 @@ class Recipe:
 FAST = Recipe(
     name="fast",
     batch_size=32,
-    learning_rate=3e-4,
+    learning_rate=6e-4,
     head_learning_rate=3e-3,
     weight_decay=0.02,
     warm_up=0.1,

@@ -91,7 +91,7 @@ def train(
     folder.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     device = network.pick_device(options.device)
-    options = _fit_batch(options, len(manifest.side(TRAIN)))
+    given, options = options, _fit_batch(options, len(manifest.side(TRAIN)))
     state = _start(manifest, options, device, folder, watcher)
     data = _load(manifest, options, cache_folder, watcher)
     precision = choose_precision(state.network, device)
@@ -109,7 +109,7 @@ def train(
             _save(folder, state, manifest, options)
             watcher.saved("checkpoint")
             last_saved = time.monotonic()
-    return _finish(folder, state, data, manifest, options, precision)
+    return _finish(folder, state, data, manifest, given, precision)
 
 
 def cached_side(size: int) -> int:
@@ -127,9 +127,9 @@ def _start(manifest: Manifest, options: TrainOptions, device: torch.device, fold
     """Make the network, or take up the checkpoint that is there."""
     torch.manual_seed(options.seed)
     model = network.build(options.arch, len(manifest.classes), options.size)
-    knows = network.initialise(model, options.arch, options.init, options.size)
+    knows = network.initialise(model, options.arch, options.init)
     model = network.place(model, device)
-    head = network.head_names(options.arch, options.size)
+    head = network.head_names(model)
     optimizer = make_optimizer(model, head if knows else set(model.state_dict()), options.recipe)
     state = _State(model, optimizer, EMA(model, options.recipe.ema_decay))
     found, problems = checkpoint.latest(folder / "checkpoints")
