@@ -1,7 +1,7 @@
 """`curate loop`: people label, the model learns, and what it is least sure of is what people see next."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -55,17 +55,29 @@ class _Waiting:
     open_tasks: int
 
 
-def loop(project: Project, desk: Labelling, rounds: int, batch: int, progress: Progress = QUIET) -> Iterator[Round]:
+def _pause() -> None:
+    time.sleep(_POLL_SECONDS)
+
+
+def loop(
+    project: Project,
+    desk: Labelling,
+    rounds: int,
+    batch: int,
+    progress: Progress = QUIET,
+    pause: Callable[[], None] = _pause,
+) -> Iterator[Round]:
     """Go through `rounds` rounds, each as soon as people have labelled `batch` images, and yield each at its end.
 
-    A loop that was stopped is gone on with by running it again. Raises DatasetError when there is nothing to label.
+    `pause` passes the time between two looks for labels. A loop that was stopped is gone on with by running it again.
+    Raises DatasetError when there is nothing to label.
     """
     desk.start(progress)
     desk.pull()
     if not _standing(project).open_tasks and not desk.push(batch).created and not _standing(project).labels:
         raise DatasetError("there is nothing to label; bring images in with `curate crawl` or `curate import`")
     for number in range(1, rounds + 1):
-        _wait_for_labels(project, desk, batch, progress)
+        _wait_for_labels(project, desk, batch, progress, pause)
         since = _last_run_began(project)
         report = split(project)
         trained = train_run(project, options_from(project), progress=progress)
@@ -82,7 +94,9 @@ def loop(project: Project, desk: Labelling, rounds: int, batch: int, progress: P
         )
 
 
-def _wait_for_labels(project: Project, desk: Labelling, batch: int, progress: Progress) -> None:
+def _wait_for_labels(
+    project: Project, desk: Labelling, batch: int, progress: Progress, pause: Callable[[], None]
+) -> None:
     """Pull until a batch of labels is there, or all that was handed out is answered."""
     with progress.task("waiting for labels", batch, "labels") as task:
         shown = 0
@@ -97,7 +111,7 @@ def _wait_for_labels(project: Project, desk: Labelling, batch: int, progress: Pr
                 raise DatasetError(
                     "everything handed out is answered, and no answer is a label; nothing is left to label"
                 )
-            time.sleep(_POLL_SECONDS)
+            pause()
 
 
 def _standing(project: Project) -> _Waiting:

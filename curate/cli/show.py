@@ -9,10 +9,14 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from curate.crawl.crawl import CrawlReport
     from curate.dedup.search import DedupReport
+    from curate.demo.story import DemoReport
     from curate.doctor import Problem
     from curate.ingest.folder import ImportReport
+    from curate.loop import Round
     from curate.predicting import PredictReport
     from curate.select import Choice
     from curate.split import SplitReport
@@ -172,6 +176,40 @@ def choices(found: Sequence["Choice"]) -> RenderableType:
     for choice in found:
         table.add_row(str(choice.id), Text(choice.why), Text(choice.path))
     return table
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
+
+
+def rounds(done: "Sequence[Round]") -> RenderableType:
+    """One row a round."""
+    numbers = ("round", "labelled", "classes complete", "validation accuracy", "pre-labels accepted", "handed out")
+    table = _table(*numbers, "run", numbers=numbers)
+    for one in done:
+        accuracy, accepted = f"{one.validation_accuracy:.3f}", _share(one.prelabels_accepted)
+        table.add_row(
+            str(one.round), str(one.labelled), str(one.complete), accuracy, accepted, str(one.pushed), Text(one.run)
+        )
+    return table
+
+
+def demo(report: "DemoReport", folder: "Path") -> RenderableType:
+    """One row a round, then where everything lies."""
+    numbers = ("round", "labelled", "classes complete", "validation accuracy", "pre-labels accepted")
+    table = _table(*numbers, numbers=numbers)
+    for one in report.rounds:
+        accuracy, accepted = f"{one.validation_accuracy:.3f}", _share(one.prelabels_accepted)
+        table.add_row(str(one.round), str(one.labelled), str(one.classes_complete), accuracy, accepted)
+    lines = [
+        f"validation accuracy: on {report.held_out} drawings that nobody labelled, the same in every round",
+        f"{folder}/images: what was crawled; {folder}/runs: the trained networks; {folder}/held-out: those drawings",
+        f"look around: curate status --project {folder}",
+        f"label on:    curate label start --project {folder} && curate label open --project {folder}",
+    ]
+    return Group(
+        crawl(report.crawl), f"{report.duplicates} near-duplicates taken out", "", table, "", *map(Text, lines)
+    )
 
 
 def problems(found: Sequence["Problem"]) -> RenderableType:

@@ -1,0 +1,1 @@
+"""Pictures of guitars that the tool draws itself: a demonstration without network and without foreign images."""
