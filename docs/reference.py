@@ -19,8 +19,8 @@ def reference() -> str:
         "Written by `python -m docs.reference` from the commands' own help; `make check` finds it out of date.",
         "",
         "Every command takes `--project DIR` (the project folder, instead of the one you are in), `--json` (one JSON",
-        "object on stdout) and, anywhere, `--debug` (a traceback when something goes wrong). Exit codes: 0 done, 1 some",
-        "inputs could not be processed, 2 stopped with a one-line error, 130 on Ctrl-C, 143 on SIGTERM.",
+        "object on stdout) and, anywhere, `--debug` (a traceback when something goes wrong). Exit codes: 0 done, 1",
+        "some inputs could not be processed, 2 stopped with a one-line error, 130 on Ctrl-C, 143 on SIGTERM.",
     ]
     for name, command in _commands(typer.main.get_command(app), "curate"):
         lines += ["", f"## `{name}`", "", *_body(command, name)]

@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from tests.learning import make_manifest, options
-from trainer import run as running
 from trainer.checkpoint import latest
 from trainer.errors import DivergedError, ManifestError, TrainerError
+from trainer.evaluate import Score
 from trainer.manifest import TRAIN, VALIDATION, Item, Manifest
 from trainer.options import FAST, TrainOptions
 from trainer.predict import Predictor, read_run
@@ -228,10 +228,10 @@ def test_the_best_epoch_is_kept_not_the_last(
     """Weights of the epoch that validated best answer later, and a run without progress ends after its patience."""
     scores = iter([0.5, 0.9, 0.7, 0.6, 0.8, 0.2])
 
-    def scored(_logits: torch.Tensor, _labels: torch.Tensor) -> running.Score:
-        return running.Score(next(scores), 1.0)
+    def scored(_logits: torch.Tensor, _labels: torch.Tensor) -> Score:
+        return Score(next(scores), 1.0)
 
-    monkeypatch.setattr(running, "score", scored)
+    monkeypatch.setattr("trainer.run.score", scored)
     short = options(epochs=6, recipe=replace(FAST, patience=3))
     result = train(manifest, short, tmp_path / "run", tmp_path / "cache")
     assert (result.best_epoch, result.validation_accuracy, result.epochs) == (2, 0.9, 5)

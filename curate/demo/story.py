@@ -23,24 +23,44 @@ from curate.project import Project
 from db.errors import ConfigError
 from db.files import write_atomically
 
-ROUNDS = 2
-_BATCH = 260
-_COLLECT = 56
-"""Images a class: more than its target, since some show another guitar and some are copies."""
-_ORIGINALS = 50
-_HELD_OUT = 12
-"""Drawings a class that no search finds and nobody labels: each round's run is measured on the same ones."""
-_SETTINGS = {
+_ALWAYS = {
     "dataset.name": "demo",
-    "dataset.validation": "8",
-    "dataset.target": "40",
     "crawl.allow_private_addresses": "true",
     "train.arch": "resnet18",
     "train.init": "none",
-    "train.size": "80",
-    "train.epochs": "30",
     "train.device": "cpu",
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """How much the demo does. The default takes four minutes on two cores."""
+
+    rounds: int = 2
+    batch: int = 260
+    """Labels a round."""
+    collect: int = 56
+    """Images a class: more than its target, since some show another guitar and some are copies."""
+    originals: int = 50
+    """Of these, drawings of their own."""
+    held_out: int = 12
+    """Drawings a class that no search finds and nobody labels: each round's run is measured on the same ones."""
+    target: int = 40
+    validation: int = 8
+    epochs: int = 30
+    size: int = 64
+
+    def settings(self) -> dict[str, str]:
+        """Keys of `curate.toml`. `validation` first: it must be below the target at every moment."""
+        return {
+            "dataset.validation": str(self.validation),
+            "dataset.target": str(self.target),
+            "train.epochs": str(self.epochs),
+            "train.size": str(self.size),
+        }
+
+
+FULL = Scale()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,26 +87,31 @@ class DemoReport:
     rounds: list[DemoRound] = field(default_factory=list)
 
 
-def demo(folder: Path, seed: int, cache: Path, progress: Progress) -> DemoReport:
-    """Carry the loop through two rounds in a new project at `folder`. Raises ConfigError unless that is empty."""
+def demo(folder: Path, seed: int, cache: Path, progress: Progress, scale: Scale = FULL) -> DemoReport:
+    """Carry the loop through its rounds in a new project at `folder`. Raises ConfigError unless that is empty."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ConfigError(f"{folder} is not empty; name a new folder for the demo")
     projects.create(folder, "guitars", ()).database.close()
-    for key, value in _SETTINGS.items():
+    for key, value in (_ALWAYS | scale.settings()).items():
         edit.set_value(folder / FILE_NAME, key, value)
     with _project(folder) as project:
         queries = {c.name: project.settings.queries(c.name) for c in project.settings.classes}
-    world = World(seed, queries, _ORIGINALS)
+    world = World(seed, queries, scale.originals)
     with serve(world) as url:
         edit.set_value(folder / FILE_NAME, "crawl.openverse.url", url)
         with _project(folder) as project:
-            report = _collect(project, list(queries), progress)
-    for number, (name, data) in enumerate(world.held_out(_HELD_OUT)):
+            report = _collect(project, list(queries), scale, progress)
+    for number, (name, data) in enumerate(world.held_out(scale.held_out)):
         (folder / "held-out" / name).mkdir(parents=True, exist_ok=True)
         write_atomically(folder / "held-out" / name / f"{number}.jpg", data)
-    report.held_out = _HELD_OUT * len(queries)
+    report.held_out = scale.held_out * len(queries)
     with _project(folder) as project:
-        _label_and_learn(project, Labelling(project, Environment(cache, None)), world, report, progress)
+        desk = Labelling(project, Environment(cache, None))
+        try:
+            for done in _rounds(project, desk, world, scale, progress):
+                report.rounds.append(_measured(project, done, progress))
+        finally:
+            desk.stop()
     return report
 
 
@@ -99,25 +124,21 @@ def _project(folder: Path) -> Iterator[Project]:
         project.database.close()
 
 
-def _collect(project: Project, classes: list[str], progress: Progress) -> DemoReport:
+def _collect(project: Project, classes: list[str], scale: Scale, progress: Progress) -> DemoReport:
     names = list(project.settings.crawl.sources)
-    wanted = targets(project, classes, names, _COLLECT)
+    wanted = targets(project, classes, names, scale.collect)
     crawled = crawl(project, wanted, [make(name, project.settings) for name in names], progress)
     groups = dedup(project, progress).groups
     return DemoReport(project.root, crawled, sum(len(group.members) - 1 for group in groups), 0)
 
 
-def _label_and_learn(project: Project, desk: Labelling, world: World, report: DemoReport, progress: Progress) -> None:
+def _rounds(project: Project, desk: Labelling, world: World, scale: Scale, progress: Progress) -> Iterator[Round]:
     standing = desk.start(progress)
     assert standing.project is not None  # noqa: S101 - `start` has just made it
     classes = [c.name for c in project.settings.classes]
-    most = ROUNDS * _BATCH
-    try:
-        with Annotator(desk.server(), standing.project, world.truth, classes, world.seed, most) as annotator:
-            for done in loop(project, desk, ROUNDS, _BATCH, progress, pause=annotator.work):
-                report.rounds.append(_measured(project, done, progress))
-    finally:
-        desk.stop()
+    most = scale.rounds * scale.batch
+    with Annotator(desk.server(), standing.project, world.truth, classes, world.seed, most) as annotator:
+        yield from loop(project, desk, scale.rounds, scale.batch, progress, pause=annotator.work)
 
 
 def _measured(project: Project, done: Round, progress: Progress) -> DemoRound:

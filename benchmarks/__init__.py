@@ -1,0 +1,1 @@
+"""What is measured: `make bench`. Nothing here runs in a test."""
