@@ -3,7 +3,7 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 SETTINGS := PIP_DISABLE_PIP_VERSION_CHECK=1
 
-.PHONY: setup demo test soak check bench migration
+.PHONY: setup demo test check bench soak migration
 
 setup: .venv/ready
 

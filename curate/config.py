@@ -22,7 +22,7 @@ def class_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name).strip()
     if not 1 <= len(name) <= _LONGEST_NAME:
         raise ValueError(f"a class name has 1 to {_LONGEST_NAME} characters")
-    if any(unicodedata.category(c) == "Cc" or c in "/\\" for c in name) or name.startswith("."):
+    if any(unicodedata.category(c) in {"Cc", "Cs"} or c in "/\\" for c in name) or name.startswith("."):
         raise ValueError(f"the class name {name!r} may hold no '/', no '\\', no control character, and no leading dot")
     return name
 
@@ -189,11 +189,24 @@ class Settings(_Section):
 
 def load(path: Path) -> Settings:
     """Read and check a `curate.toml`. Raises ConfigError naming the file, the key and what is wrong."""
+    return check(parse(read(path), path), path)
+
+
+def read(path: Path) -> str:
+    """Text of a `curate.toml`. Raises ConfigError."""
     try:
-        return check(tomllib.loads(path.read_text(encoding="utf-8")), path)
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from error
+
+
+def parse(text: str, path: Path) -> dict[str, Any]:
+    """Values in the text of the `curate.toml` at `path`. Raises ConfigError."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{path} is no valid TOML: {error}") from error
 
 
@@ -210,7 +223,7 @@ def check(values: dict[str, Any], path: Path) -> Settings:
 
 
 def _plain(key: str, message: str) -> str:
-    message = message.removeprefix("Value error, ")
+    message = message.removeprefix("Value error, ").replace("a valid tuple", 'a list, such as ["a", "b"]')
     return f"{key}: {message}" if key else message
 
 

@@ -21,7 +21,9 @@ def set_value(path: Path, key: str, text: str) -> Any:  # noqa: ANN401 - whateve
     """
     if key not in config.known_keys():
         config.value(config.load(path), key)  # raises, with the nearest known key
-    document = tomlkit.parse(path.read_text(encoding="utf-8"))
+    text_before = config.read(path)
+    config.parse(text_before, path)
+    document = tomlkit.parse(text_before)
     *sections, name = key.split(".")
     table: Any = document
     for section in sections:

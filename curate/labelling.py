@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -31,7 +31,7 @@ class Environment:
     """What labelling takes from the user's machine: where Label Studio is kept, and a token given by hand, if any."""
 
     cache: Path
-    token: str | None
+    token: str | None = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Standing:
     project: int | None
     running: bool
     tasks: int
-    authorization: str | None = None
+    authorization: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -79,8 +79,9 @@ class Labelling:
                 progress.say(f"Label Studio is at {server.url}: the port of {url} was taken or has changed")
         else:
             server = self.server()
-        server.check()
-        _, made = ensure_project(self.dataset(), server)
+        with server:
+            server.check()
+            _, made = ensure_project(self.dataset(), server)
         if made:
             progress.say(f"made the project {self.project.settings.dataset.name!r} in Label Studio")
         return self.status()
@@ -93,12 +94,12 @@ class Labelling:
         """Say where the server is, and what it holds. Asks it nothing but whether it lives."""
         if self.environment.token is None and not self.local.exists:
             return Standing(self.project.settings.label_studio.url, None, running=False, tasks=0)
-        server = self.server()
-        running = self.local.running() if server.local else _answers(server)
-        project = known_project(self.dataset(), server)
-        with self.project.database.read() as session:
-            tasks = _task_count(session, project)
-        authorization = server.authorization() if show_token else None
+        with self.server() as server:
+            running = self.local.running() if server.local else _answers(server)
+            project = known_project(self.dataset(), server)
+            with self.project.database.read() as session:
+                tasks = _task_count(session, project)
+            authorization = server.authorization() if show_token else None
         return Standing(server.url, project.number if project else None, running, tasks, authorization)
 
     def reachable(self) -> bool:
@@ -115,8 +116,8 @@ class Labelling:
 
     def push(self, limit: int | None = None) -> PushReport:
         """Send unlabelled keepers that have no task yet, the most wanted first, and the best run's predictions."""
-        server, dataset = self.server(), self.dataset()
-        with self._alone():
+        dataset = self.dataset()
+        with self.server() as server, self._alone():
             project = the_project(dataset, server)
             with self.project.database.read() as session:
                 known = set(
@@ -131,20 +132,20 @@ class Labelling:
 
     def pull(self, *, accept_deletions: bool = False) -> PullReport:
         """Take in what people answered since the last pull."""
-        server, dataset = self.server(), self.dataset()
-        with self._alone():
+        dataset = self.dataset()
+        with self.server() as server, self._alone():
             return pull_annotations(dataset, server, the_project(dataset, server), accept_deletions=accept_deletions)
 
     def push_prelabels(self, run: str) -> int:
         """Show a run's predictions on the tasks that are there; give how many were sent now."""
-        server, dataset = self.server(), self.dataset()
-        with self._alone():
+        dataset = self.dataset()
+        with self.server() as server, self._alone():
             return self._push_prelabels(server, dataset, the_project(dataset, server), run)
 
     def open(self) -> str:
         """Open the labelling page in the user's browser, signed in where the server is ours; give its address."""
-        server, dataset = self.server(), self.dataset()
-        project = the_project(dataset, server)
+        with self.server() as server:
+            project = the_project(self.dataset(), server)
         target = f"{server.url}/projects/{project.number}/data?labeling=1"
         if server.local:
             kept = self.local.credentials()

@@ -61,7 +61,9 @@ def create(folder: Path, preset: str | None, classes: Sequence[str]) -> Project:
     file = folder / config.FILE_NAME
     if file.exists():
         raise ConfigError(f"{file} exists already; change it with `curate config`, or choose another folder")
-    text = edit.draft(preset, classes, folder.resolve().name)
+    # A folder's name may be any bytes; the name of a dataset is text.
+    name = os.fsencode(folder.resolve().name).decode("utf-8", "replace")
+    text = edit.draft(preset, classes, name)
     # The settings come last: a folder counts as a project only once all of it is there.
     migrate.upgrade(folder / "curate.db")
     (folder / "images").mkdir(exist_ok=True)

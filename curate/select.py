@@ -36,6 +36,8 @@ class _Waiting:
     sha256: str
     guess: str | None
     score: float | None
+    conflict: bool
+    """Its copies have labels, and they differ."""
 
     def order(self) -> tuple[float, str]:
         """Least sure first; without a prediction in an order that looks random, and is the same every time."""
@@ -70,6 +72,7 @@ def _missing(project: Project, session: Session) -> dict[str, int]:
 
 def _waiting(project: Project, session: Session, exclude: set[int]) -> list[_Waiting]:
     names = {class_id: name for name, class_id in project.classes(session).items()}
+    conflicts = {label.keeper_id for label in keeper_labels(session) if label.class_id is None}
     run = runs.best(session, list(names.values()))
     predicted: dict[int, tuple[str, float]] = {}
     if run is not None:
@@ -80,7 +83,8 @@ def _waiting(project: Project, session: Session, exclude: set[int]) -> list[_Wai
         if image.id not in exclude:
             collected_for = None if image.collected_for_id is None else names[image.collected_for_id]
             guess, score = predicted.get(image.id, (collected_for, None))
-            found.append(_Waiting(image.id, f"images/{image.relative_path}", image.sha256, guess, score))
+            path, conflict = f"images/{image.relative_path}", image.id in conflicts
+            found.append(_Waiting(image.id, path, image.sha256, guess, score, conflict))
     return found
 
 
@@ -101,6 +105,8 @@ def _share_out(waiting: Sequence[_Waiting], missing: Mapping[str, int], count: i
 
 
 def _why(image: _Waiting, missing: Mapping[str, int], target: int) -> str:
+    if image.conflict:
+        return "labels of its copies differ"
     if image.guess is None:
         return "nothing is known of it yet"
     lack = missing[image.guess]

@@ -79,8 +79,8 @@ def told_plainly(path: Path) -> Iterator[None]:
     """Turn what the driver raises for a bad or full disk into one line that says what to do."""
     try:
         yield
-    except exc.DatabaseError as error:
-        told = _plain(path, str(error.orig))
+    except (exc.DatabaseError, sqlite3.DatabaseError) as error:
+        told = _plain(path, str(getattr(error, "orig", error)))
         if told is None:
             raise
         raise told from error

@@ -13,10 +13,10 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 from filelock import FileLock
 
-from db.engine import make_engine
+from db.engine import make_engine, told_plainly
 from db.errors import DatabaseError
 from db.faults import fault
-from db.files import TEMPORARY, sync_folder
+from db.files import TEMPORARY, sweep, sync_folder
 
 _MAGIC = b"SQLite format 3\x00"
 _QUICK_CHECK_UP_TO = 64 * 2**20
@@ -38,9 +38,13 @@ def standing(path: Path) -> Standing:
     """
     if not path.exists():
         return Standing.MISSING
-    with path.open("rb") as file:
-        if file.read(len(_MAGIC)) != _MAGIC:
-            raise DatabaseError(f"{path} is no SQLite database. Point [database] url in curate.toml elsewhere.")
+    try:
+        with path.open("rb") as file:
+            beginning = file.read(len(_MAGIC))
+    except OSError as error:
+        raise DatabaseError(f"{path} cannot be read: {error.strerror}. Check [database] url in curate.toml.") from error
+    if beginning != _MAGIC:
+        raise DatabaseError(f"{path} is no SQLite database. Point [database] url in curate.toml elsewhere.")
     try:
         revision = _revision(path)
     except sqlite3.DatabaseError as error:
@@ -51,7 +55,7 @@ def standing(path: Path) -> Standing:
         raise DatabaseError(
             f"{path} belongs to another program: it carries no schema version of ours. It was left alone."
         )
-    known = {script.revision for script in _scripts().walk_revisions()}
+    known = {script.revision for script in scripts().walk_revisions()}
     if revision not in known:
         raise DatabaseError(
             f"{path} was written by a newer curate (schema {revision}). Update curate; it was left alone."
@@ -98,7 +102,7 @@ def problems(path: Path) -> list[str]:
 
 def head() -> str:
     """Newest revision this program knows."""
-    revision = _scripts().get_current_head()
+    revision = scripts().get_current_head()
     assert revision is not None  # noqa: S101 - the package always carries its migrations; a test holds that
     return revision
 
@@ -113,9 +117,27 @@ def upgrade(path: Path) -> Path | None:
         before = standing(path)
         if before is Standing.CURRENT:
             return None
-        saved = backup(path) if before is Standing.OLD else None
-        _run(path)
+        if before is Standing.MISSING:
+            _make(path)
+            return None
+        saved = backup(path)
+        with told_plainly(path):
+            _run(path)
         return saved
+
+
+def _make(path: Path) -> None:
+    """Make an empty database beside its place: killed in the middle, nothing is left there that looks like one."""
+    sweep(path.parent)
+    temporary = path.with_name(f"{TEMPORARY}{os.getpid()}-{path.name}")
+    try:
+        with told_plainly(path):
+            _run(temporary)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        for left in path.parent.glob(f"{temporary.name}*"):  # its write-ahead log, too, where it could not be closed
+            left.unlink(missing_ok=True)
 
 
 def _run(path: Path) -> None:
@@ -124,9 +146,9 @@ def _run(path: Path) -> None:
     engine = make_engine(path, foreign_keys=False).execution_options(begin="IMMEDIATE")
     try:
         with engine.begin() as connection:
-            config = _config()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            settings = config()
+            settings.attributes["connection"] = connection
+            command.upgrade(settings, "head")
             broken = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchall()
             if broken:
                 raise DatabaseError(
@@ -144,7 +166,7 @@ def backup(path: Path) -> Path:
     target.parent.mkdir(exist_ok=True)
     temporary = target.with_name(f"{TEMPORARY}{os.getpid()}-{target.name}")
     try:
-        with _read_only(path) as source, closing(sqlite3.connect(temporary)) as copy:
+        with told_plainly(target), _read_only(path) as source, closing(sqlite3.connect(temporary)) as copy:
             source.backup(copy)
         temporary.replace(target)
         sync_folder(target.parent)
@@ -153,14 +175,16 @@ def backup(path: Path) -> Path:
     return target
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
+def scripts() -> ScriptDirectory:
+    """Give the migrations."""
+    return ScriptDirectory.from_config(config())
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_folder()))
-    return config
+def config() -> Config:
+    """Give Alembic's configuration: there is no alembic.ini."""
+    found = Config()
+    found.set_main_option("script_location", str(_folder()))
+    return found
 
 
 def _folder() -> Path:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import urlsplit
 
 import httpx
@@ -42,7 +43,10 @@ class Page:
 
 @dataclass(frozen=True)
 class Server:
-    """One Label Studio. `identity` tells it from others; `local` means that curate started it for this project."""
+    """One Label Studio. `identity` tells it from others; `local` means that curate started it for this project.
+
+    Its connections are closed at the end of a `with`; after that it opens new ones where it is asked again.
+    """
 
     url: str
     token: str = field(repr=False)
@@ -58,21 +62,34 @@ class Server:
     def _sdk(self) -> "LabelStudio":
         from label_studio_sdk import LabelStudio  # noqa: PLC0415 - a second of imports, paid only where it is used
 
-        if not self.token.isascii() or any(c.isspace() for c in self.token):
-            raise LabelStudioError("the Label Studio token holds a space or a line break; copy it again")
+        if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
+            raise LabelStudioError("the Label Studio token holds a space, a line break or the like; copy it again")
         with self._told():
             return LabelStudio(  # type: ignore[no-untyped-call]
                 base_url=self.url, api_key=self.token, max_retries=0, httpx_client=self._http
             )
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if "_http" in self.__dict__:
+            self._http.close()
+        for kept in ("_http", "_sdk"):
+            self.__dict__.pop(kept, None)
+
     def authorization(self) -> str:
         """Give the whole Authorization header: `Token …`, or `Bearer …` for a personal access token."""
-        # The SDK trades a personal access token for a short-lived one and keeps it; it offers no public way to ask.
-        return self._sdk._client_wrapper.get_headers()["Authorization"]  # noqa: SLF001
+        with self._told():
+            # The SDK trades a personal access token for a short-lived one and keeps it; no public way leads to it.
+            return self._sdk._client_wrapper.get_headers()["Authorization"]  # noqa: SLF001
 
     def check(self) -> None:
-        """Raise LabelStudioError unless the server answers and takes the token."""
-        self._call("GET", "/api/current-user/whoami")
+        """Raise LabelStudioError unless a Label Studio answers and takes the token."""
+        if "email" not in self._json("GET", "/api/current-user/whoami"):
+            raise self._no_label_studio(httpx.codes.OK)
 
     def project_exists(self, number: int) -> bool:
         """Whether a project is there."""
@@ -83,8 +100,11 @@ class Server:
         return True
 
     def task_count(self, project: int) -> int:
-        """How many tasks a project holds."""
-        return int(self._call("GET", f"/api/projects/{project}/").json()["task_number"])
+        """How many of a project's tasks carry an `image_id`, as ours do and those that people make by hand do not."""
+        ours = {"filter": "filter:tasks:data.image_id", "operator": "empty", "type": "Number", "value": False}
+        query = json.dumps({"filters": {"conjunction": "and", "items": [ours]}})
+        parameters = {"project": str(project), "page_size": "1", "include": "id", "query": query}
+        return int(self._json("GET", "/api/tasks", params=parameters)["total"])
 
     def create_project(self, title: str, config: str) -> int:
         """Make a project and give its number. Titles have 3 to 50 characters there."""
@@ -112,8 +132,8 @@ class Server:
     def import_tasks(self, project: int, data: Sequence[dict[str, Any]]) -> list[int]:
         """Make a task for each `data`, all or none, and give their numbers in the same order."""
         tasks = [{"data": entry} for entry in data]
-        answer = self._call("POST", f"/api/projects/{project}/import", params={"return_task_ids": "true"}, json=tasks)
-        numbers = [int(number) for number in answer.json()["task_ids"]]
+        answer = self._json("POST", f"/api/projects/{project}/import", params={"return_task_ids": "true"}, json=tasks)
+        numbers = [int(number) for number in answer["task_ids"]]
         if len(numbers) != len(data):
             raise LabelStudioError(
                 f"Label Studio made {len(numbers)} tasks of {len(data)}; run `curate label push` again"
@@ -122,8 +142,8 @@ class Server:
 
     def import_predictions(self, project: int, predictions: Sequence[dict[str, Any]]) -> None:
         """Add predictions to tasks. Invalid ones are dropped by the server without a word: so they are counted."""
-        answer = self._call("POST", f"/api/projects/{project}/import/predictions", json=list(predictions))
-        created = answer.json()["created"]
+        answer = self._json("POST", f"/api/projects/{project}/import/predictions", json=list(predictions))
+        created = answer["created"]
         if created != len(predictions):
             raise LabelStudioError(
                 f"Label Studio kept {created} of {len(predictions)} predictions; does its labelling page still have the"
@@ -132,7 +152,7 @@ class Server:
 
     def prediction_counts(self, project: int) -> dict[str, int]:
         """How many predictions of each model version the project holds."""
-        return dict(self._call("GET", f"/api/projects/{project}/model-versions/").json())
+        return dict(self._json("GET", f"/api/projects/{project}/model-versions/"))
 
     def delete_predictions(self, project: int, version: str) -> None:
         """Remove the predictions of one model version."""
@@ -164,7 +184,7 @@ class Server:
             number += 1
             more = {"project": str(project), "page_size": str(_PAGE), "page": str(number)}
             response = self._call("GET", "/api/tasks", params={**parameters, **more})
-            answer = response.json()
+            answer = self._read(response)
             page = Page(answer["tasks"], answer["total"], _clock(response))
             yield page
             seen += len(page.tasks)
@@ -179,15 +199,24 @@ class Server:
 
     def uploads(self, project: int) -> list[str]:
         """Addresses, below the server's, of the files uploaded to a project."""
-        rows = self._call("GET", f"/api/projects/{project}/file-uploads", params={"all": "true"}).json()
+        rows = self._json("GET", f"/api/projects/{project}/file-uploads", params={"all": "true"})
         return [f"/data/{row['file']}" for row in rows]
 
+    def _json(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - whatever the API says
+        return self._read(self._call(method, path, **options))
+
+    def _read(self, response: httpx.Response) -> Any:  # noqa: ANN401 - whatever the API says
+        try:
+            return response.json()
+        except ValueError:
+            raise self._no_label_studio(response.status_code) from None
+
     def _call(self, method: str, path: str, **options: Any) -> httpx.Response:  # noqa: ANN401 - httpx's options
+        headers = {"Authorization": self.authorization()}
         with self._told():
-            headers = {"Authorization": self.authorization()}
             response = self._http.request(method, path, headers=headers, **options)
         if not response.is_success:
-            raise _error(self.url, response.status_code, response.text)
+            raise self._error(response.status_code, response.text)
         return response
 
     @contextmanager
@@ -198,29 +227,43 @@ class Server:
         try:
             yield
         except ApiError as error:
-            raise _error(self.url, error.status_code or 0, error.body) from None
+            raise self._error(error.status_code or 0, error.body) from None
         except httpx.ConnectError:
-            raise LabelStudioError(
-                f"no Label Studio answers at {self.url}; start it with `curate label start`"
-            ) from None
-        except httpx.TransportError as error:
+            how = "start it with `curate label start`" if self.local else "is it up? Its address is label_studio.url"
+            raise LabelStudioError(f"no Label Studio answers at {self.url}; {how}") from None
+        except (httpx.RequestError, httpx.InvalidURL) as error:
             what = f"Label Studio at {self.url} broke off ({type(error).__name__})"
             raise LabelStudioError(f"{what}; run the command again, it goes on where it stopped") from None
+        except ValueError:  # the SDK reads JSON without asking whether it is any
+            raise self._no_label_studio(httpx.codes.OK) from None
+
+    def _no_label_studio(self, status: int) -> LabelStudioError:
+        return LabelStudioError(f"{self.url} answers, but not as a Label Studio ({status}); check label_studio.url")
+
+    def _error(self, status: int, body: Any) -> LabelStudioError:  # noqa: ANN401 - JSON, text or HTML
+        if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            # Nobody sees the token of a server that curate started: only there can it have been changed.
+            how = "was it changed there?" if self.local else "set CURATE_LABEL_STUDIO_TOKEN anew"
+            return LabelStudioError(f"Label Studio at {self.url} refuses the token ({status}); {how}")
+        if status == httpx.codes.NOT_FOUND:
+            return GoneError(f"Label Studio at {self.url} no longer has what was asked for; run the command again")
+        if status < httpx.codes.BAD_REQUEST:
+            return self._no_label_studio(status)
+        said = f"Label Studio at {self.url} answered {status} {_detail(body)}".rstrip()
+        return LabelStudioError(said.replace(self.token, "(token)"))
 
 
-def _error(url: str, status: int, body: Any) -> LabelStudioError:  # noqa: ANN401 - JSON, text or HTML
-    if isinstance(body, str) and body.startswith("{"):
-        body = json.loads(body)
-    detail = body.get("detail", "") if isinstance(body, dict) else ""
-    if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-        return LabelStudioError(
-            f"Label Studio at {url} refuses the token ({status}); set CURATE_LABEL_STUDIO_TOKEN anew"
-        )
-    if status == httpx.codes.NOT_FOUND:
-        return GoneError(f"Label Studio at {url} no longer has this project; `curate label start` makes a new one")
-    if status < httpx.codes.BAD_REQUEST:
-        return LabelStudioError(f"{url} answers, but not as a Label Studio ({status}); check label_studio.url")
-    return LabelStudioError(f"Label Studio at {url} answered {status} {str(detail)[:200]}".rstrip())
+def _detail(body: Any) -> str:  # noqa: ANN401 - JSON, text or HTML
+    """Give the reason in an error's body, if there is one for people."""
+    if isinstance(body, str):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            return ""
+    if not isinstance(body, dict):
+        return ""
+    parts = [body.get("detail"), body.get("validation_errors")]
+    return " ".join(str(part) for part in parts if part)[:300]
 
 
 def _clock(response: httpx.Response) -> datetime:

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from db.engine import Database
@@ -22,6 +23,14 @@ class Dataset:
     classes: Mapping[str, int]
     """Ids of the classes by name, in order."""
     hotkeys: Mapping[str, str]
+
+    def class_id(self, said: str) -> int | None:
+        """Give the class that an answer names, in any case: its spelling may have been changed since."""
+        return self._by_key.get(said.casefold())
+
+    @cached_property
+    def _by_key(self) -> dict[str, int]:
+        return {name.casefold(): class_id for name, class_id in self.classes.items()}
 
     @property
     def config(self) -> str:

@@ -1,6 +1,6 @@
 """Predictions out to people: in the page the predicted class is selected already, and the least sure come first."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select, update
@@ -11,6 +11,7 @@ from db.models import LabellingProject, LabellingTask, Run, TaskState
 from labeler.client import Server
 from labeler.config import choice_result
 from labeler.dataset import Dataset
+from labeler.gone import vanished_tasks
 
 _BATCH = 1000
 
@@ -31,10 +32,12 @@ def push_prelabels(
     The server keeps doubles, so its count is compared with ours first: after a lost reply this run's predictions are
     removed there and sent anew.
     """
-    _agree(dataset, server, project, run)
+    gone = set(vanished_tasks(dataset, server, project)[0])  # of one such task the server refuses the whole batch
     query = select(LabellingTask).where(LabellingTask.project_id == project.id, LabellingTask.state == TaskState.THERE)
     with dataset.database.read() as session:
-        tasks = session.scalars(query.order_by(LabellingTask.id)).all()
+        tasks = [task for task in session.scalars(query.order_by(LabellingTask.id)) if task.id not in gone]
+    if not _agree(server, project, run, sum(task.prelabelled_by_id == run.id for task in tasks)):
+        _forget(dataset, project, run, tasks)
     due = [t for t in tasks if t.image_id in predictions and t.prelabelled_by_id != run.id]
     for batch in chunks(due, _BATCH):
         server.import_predictions(
@@ -53,17 +56,21 @@ def push_prelabels(
     return len(due)
 
 
-def _agree(dataset: Dataset, server: Server, project: LabellingProject, run: Run) -> None:
-    mine = (LabellingTask.project_id == project.id) & (LabellingTask.prelabelled_by_id == run.id)
-    with dataset.database.read() as session:
-        known = len(session.scalars(select(LabellingTask.id).where(mine, LabellingTask.state == TaskState.THERE)).all())
+def _agree(server: Server, project: LabellingProject, run: Run, known: int) -> bool:
+    """Whether the server holds as many of the run's predictions as we know of; if not, it holds none after this."""
     there = server.prediction_counts(project.number).get(run.name, 0)
-    if there == known:
-        return
-    if there:
+    if there not in {0, known}:
         server.delete_predictions(project.number, run.name)
+    return there == known
+
+
+def _forget(dataset: Dataset, project: LabellingProject, run: Run, tasks: Iterable[LabellingTask]) -> None:
+    mine = (LabellingTask.project_id == project.id) & (LabellingTask.prelabelled_by_id == run.id)
     with dataset.database.write() as session:
         session.execute(update(LabellingTask).where(mine).values(prelabelled_by_id=None))
+    for task in tasks:
+        if task.prelabelled_by_id == run.id:
+            task.prelabelled_by_id = None
 
 
 def _prediction(task: LabellingTask, shown: Shown, run: Run) -> dict[str, object]:

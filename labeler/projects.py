@@ -40,10 +40,15 @@ def known_project(dataset: Dataset, server: Server) -> LabellingProject | None:
 
 
 def the_project(dataset: Dataset, server: Server) -> LabellingProject:
-    """Give the project that was made on `server`. Raises LabelStudioError when there is none yet."""
+    """Give the project that was made on `server`. Raises LabelStudioError when there is none yet, or no longer."""
     project = known_project(dataset, server)
     if project is None:
         raise LabelStudioError(f"there is no project on {server.url} yet; make it with `curate label start`")
+    if not server.project_exists(project.number):
+        raise LabelStudioError(
+            f"Label Studio at {server.url} no longer has project {project.number}; `curate label start` makes a new"
+            " one, and all labels that were pulled stay"
+        )
     return project
 
 

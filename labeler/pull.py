@@ -6,16 +6,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session, selectinload
 
 from db.batches import chunks
 from db.errors import LabelStudioError
 from db.faults import fault
-from db.labels import Answer, record
+from db.labels import Answer, Recorded, record
 from db.models import (
     Annotation,
     AnnotationOrigin,
+    AnnotationRevision,
     AnnotationState,
     LabellingProject,
     LabellingTask,
@@ -27,11 +28,12 @@ from db.models import (
 from labeler.client import Server
 from labeler.config import CONTROL
 from labeler.dataset import Dataset
+from labeler.gone import vanished_tasks
 
 _OVERLAP = timedelta(seconds=60)
 """Of two pulls: a transaction on the server may become visible after a later one's time."""
 _FEW = 20
-"""Tasks that may vanish at once without a question."""
+"""Tasks, or answers, that may vanish at once without a question."""
 
 
 @dataclass
@@ -55,16 +57,19 @@ def pull_annotations(
 ) -> PullReport:
     """Take in every answer that changed since the last pull.
 
-    Raises LabelStudioError, and changes nothing, when the project is gone, or when more than a few tasks have vanished
-    and `accept_deletions` does not say that this was meant.
+    Raises LabelStudioError, and takes nothing away, when the project is gone, or when more than a few tasks or answers
+    have vanished and `accept_deletions` does not say that this was meant.
     """
     report = PullReport()
     _notice_gone(dataset, server, project, report, accept_deletions=accept_deletions)
     since = None
+    vanished: list[Answer] = []
     for page in server.changed_tasks(project.number, project.pulled_until):
         since = since or page.moment
         for tasks in chunks(page.tasks):
-            _take_in(dataset, project, tasks, report)
+            vanished += _take_in(dataset, project, tasks, report)
+    _take_away(dataset, project, vanished, report, accept_deletions=accept_deletions)
+    _look_again(dataset, report)
     fault("pull.read")
     with dataset.database.write() as session:
         # By the server's clock when it was asked, not by the newest change seen: what changes meanwhile comes again.
@@ -72,25 +77,90 @@ def pull_annotations(
     return report
 
 
-def _take_in(dataset: Dataset, project: LabellingProject, remote: Sequence[dict[str, Any]], report: PullReport) -> None:
+def _take_in(
+    dataset: Dataset, project: LabellingProject, remote: Sequence[dict[str, Any]], report: PullReport
+) -> list[Answer]:
+    """Record the answers of some tasks, and give tombstones for those that these tasks no longer have."""
     with dataset.database.write() as session:
         numbers = [task["id"] for task in remote]
         query = select(LabellingTask).where(LabellingTask.project_id == project.id, LabellingTask.number.in_(numbers))
         ours = {task.number: task for task in session.scalars(query)}
         predicted = _predicted(session, ours.values())
         answers: list[Answer] = []
+        vanished: list[Answer] = []
         for task in remote:
             known = ours.get(task["id"])
             if known is not None:  # a task that somebody made by hand is none of ours
                 found = [_answer(dataset, project, known, a, predicted) for a in task.get("annotations") or []]
-                answers += [*found, *_deleted(session, known, {answer.key for answer in found})]
-        recorded = record(session, answers)
-        report.created += recorded.created
-        report.updated += recorded.updated
-        for answer in answers:
-            if answer.state is AnnotationState.UNUSABLE:
-                said = json.dumps(_choices(answer.raw.get("result") or []), ensure_ascii=False)
+                answers += found
+                vanished += _deleted(session, known, {answer.key for answer in found})
+        _count(report, record(session, answers))
+    return vanished
+
+
+def _take_away(
+    dataset: Dataset,
+    project: LabellingProject,
+    vanished: Sequence[Answer],
+    report: PullReport,
+    *,
+    accept_deletions: bool,
+) -> None:
+    """Record that answers were deleted, unless they are suspiciously many."""
+    standing = (
+        select(func.count())
+        .select_from(Annotation)
+        .join(LabellingTask, Annotation.task_id == LabellingTask.id)
+        .where(LabellingTask.project_id == project.id, Annotation.state != AnnotationState.DELETED)
+    )
+    with dataset.database.write() as session:
+        known = session.scalar(standing) or 0
+        if _too_many(len(vanished), known) and not accept_deletions:
+            raise LabelStudioError(
+                f"{len(vanished)} of {known} answers are no longer in Label Studio; none was taken away here. If that"
+                " was meant, say so: `curate label pull --accept-deletions`"
+            )
+        _count(report, record(session, vanished))
+
+
+def _look_again(dataset: Dataset, report: PullReport) -> None:
+    """Mend answers that named no class of ours before and do now, and report those that still do not."""
+    query = select(Annotation).where(
+        Annotation.origin == AnnotationOrigin.LABEL_STUDIO, Annotation.state == AnnotationState.UNUSABLE
+    )
+    with dataset.database.write() as session:
+        mended = []
+        for annotation in session.scalars(query.options(selectinload(Annotation.revisions))):
+            last = annotation.revisions[-1]
+            choices = _choices(last.answer.get("result"))
+            class_id = _class_id(dataset, choices)
+            if class_id is None:
+                said = json.dumps(choices, ensure_ascii=False)
                 report.unusable[said] = report.unusable.get(said, 0) + 1
+            else:
+                mended.append(_mended(annotation, last, class_id))
+        _count(report, record(session, mended))
+
+
+def _mended(annotation: Annotation, last: AnnotationRevision, class_id: int) -> Answer:
+    return Answer(
+        key=annotation.key,
+        origin=annotation.origin,
+        image_id=annotation.image_id,
+        task_id=annotation.task_id,
+        state=AnnotationState.ACTIVE,
+        class_id=class_id,
+        answered_at=annotation.answered_at,
+        annotator=annotation.annotator,
+        prelabel=last.prelabel,
+        lead_time=last.lead_time,
+        raw=last.answer,
+    )
+
+
+def _count(report: PullReport, recorded: Recorded) -> None:
+    report.created += recorded.created
+    report.updated += recorded.updated
 
 
 def _answer(
@@ -100,9 +170,8 @@ def _answer(
     remote: dict[str, Any],
     predicted: dict[int, str],
 ) -> Answer:
-    result = remote.get("result") or []
-    choices = _choices(result)
-    class_id = dataset.classes.get(choices[0]) if len(choices) == 1 else None
+    choices = _choices(remote.get("result"))
+    class_id = _class_id(dataset, choices)
     # First of all: a skip in the page carries the pre-label as its result.
     if remote.get("was_cancelled"):
         state, class_id = AnnotationState.SKIPPED, None
@@ -123,13 +192,22 @@ def _answer(
     )
 
 
-def _choices(result: Iterable[dict[str, Any]]) -> list[str]:
-    return [str(c) for part in result if part.get("from_name") == CONTROL for c in part["value"].get("choices", [])]
+def _class_id(dataset: Dataset, choices: Sequence[str]) -> int | None:
+    return dataset.class_id(choices[0]) if len(choices) == 1 else None
+
+
+def _choices(result: Any) -> list[str]:  # noqa: ANN401 - the API takes any JSON for a result, and gives it back
+    said = [(part.get("value") or {}).get("choices") for part in _parts(result) if part.get("from_name") == CONTROL]
+    return [str(choice) for choices in said if isinstance(choices, list) for choice in choices]
+
+
+def _parts(result: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - as above
+    return [part for part in result if isinstance(part, dict)] if isinstance(result, list) else []
 
 
 def _prelabel(remote: dict[str, Any], choices: Sequence[str], predicted: str | None) -> Prelabel:
     """Tell what became of the pre-label. The page says so itself; answers by other ways are compared with it."""
-    origins = {part.get("origin") for part in remote.get("result") or []}
+    origins = {part.get("origin") for part in _parts(remote.get("result"))}
     if "prediction" in origins:
         return Prelabel.ACCEPTED
     if "prediction-changed" in origins:
@@ -177,23 +255,21 @@ def _deleted(session: Session, task: LabellingTask, there: set[str]) -> list[Ans
 def _notice_gone(
     dataset: Dataset, server: Server, project: LabellingProject, report: PullReport, *, accept_deletions: bool
 ) -> None:
-    """Note tasks that were deleted on the server; their labels stay. Deletion leaves no trace but a smaller count."""
-    query = select(LabellingTask).where(LabellingTask.project_id == project.id, LabellingTask.state == TaskState.THERE)
-    with dataset.database.read() as session:
-        ours = {task.number: task.id for task in session.scalars(query)}
-    if server.task_count(project.number) >= len(ours):
-        return
-    there = {task["id"] for page in server.task_data(project.number) for task in page.tasks}
-    gone = [task_id for number, task_id in ours.items() if number not in there]
-    if len(gone) > _FEW and len(gone) > len(ours) // 10 and not accept_deletions:
+    """Note tasks that were deleted on the server; their labels stay."""
+    gone, known = vanished_tasks(dataset, server, project)
+    if _too_many(len(gone), known) and not accept_deletions:
         raise LabelStudioError(
-            f"{len(gone)} of {len(ours)} tasks are no longer in Label Studio; nothing was changed here. If that was"
+            f"{len(gone)} of {known} tasks are no longer in Label Studio; nothing was changed here. If that was"
             " meant, say so: `curate label pull --accept-deletions` (labels that were pulled stay)"
         )
     with dataset.database.write() as session:
         for task_id in gone:
             session.get_one(LabellingTask, task_id).state = TaskState.GONE
     report.tasks_gone = len(gone)
+
+
+def _too_many(gone: int, known: int) -> bool:
+    return gone > _FEW and gone > known // 10
 
 
 def _moment(text: str) -> datetime:

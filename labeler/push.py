@@ -5,6 +5,7 @@ a reply was lost: then the server is asked what it has, before anything is sent 
 """
 
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -23,6 +24,7 @@ from labeler.dataset import Dataset
 _BATCH = 1000
 _UPLOAD_FILES = 50
 """The server takes 100 files and 250 MB a request."""
+_UPLOAD_NAME = re.compile(r"-(\d+-[0-9a-f]{16})\.\w+$")
 _UPLOADABLE = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "WEBP": "webp"}
 
 
@@ -110,25 +112,26 @@ def _uploaded_urls(
     dataset: Dataset, server: Server, project: LabellingProject, images: Sequence[Image]
 ) -> dict[int, str]:
     """Upload images to a server that cannot read our disk, those that are not there yet; give where it shows each."""
-    there = server.uploads(project.number)
-    missing = [image for image in images if _find(there, image) is None]
+    there = _uploads(server, project)
+    missing = [image for image in images if _name(image) not in there]
     for batch in chunks(missing, _UPLOAD_FILES):
         server.upload(project.number, [_upload(dataset, image) for image in batch])
-    there = server.uploads(project.number) if missing else there
-    urls = {image.id: _find(there, image) for image in images}
-    lost = [image_id for image_id, url in urls.items() if url is None]
+    there = _uploads(server, project) if missing else there
+    lost = [image.id for image in images if _name(image) not in there]
     if lost:
         raise LabelStudioError(f"Label Studio at {server.url} lost the uploaded image {lost[0]}; run the push again")
-    return {image_id: url for image_id, url in urls.items() if url is not None}
+    return {image.id: there[_name(image)] for image in images}
+
+
+def _uploads(server: Server, project: LabellingProject) -> dict[str, str]:
+    """Where the server shows each uploaded image, by the name we gave it."""
+    found = ((_UPLOAD_NAME.search(url), url) for url in server.uploads(project.number))
+    return {match[1]: url for match, url in found if match}
 
 
 def _name(image: Image) -> str:
     """Name that an upload is found again by; the server puts a random word in front of it."""
     return f"{image.id}-{image.sha256[:16]}"
-
-
-def _find(uploads: Iterable[str], image: Image) -> str | None:
-    return next((url for url in uploads if f"-{_name(image)}." in url), None)
 
 
 def _upload(dataset: Dataset, image: Image) -> tuple[str, bytes, str]:

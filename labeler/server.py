@@ -78,7 +78,8 @@ class LocalServer:
         """Start it, at the port of `url` if that is free, unless it runs already. Raises LabelStudioError."""
         self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with FileLock(self.folder.with_suffix(".lock")):
-            if not self.running():
+            if not self._comes_up():
+                self.stop()  # it hangs, or shows the images where they were before the project folder was moved
                 self._prepare(found)
                 self._spawn(found, _free_port(urlsplit(url).port or 8080))
         return self.server()
@@ -97,6 +98,20 @@ class LocalServer:
                 os.kill(kept.pid, signal.SIGKILL)
             time.sleep(0.05)
         return True
+
+    def _comes_up(self) -> bool:
+        """Whether our process lives, for this place, and answers, or will soon: whoever started it may have died."""
+        if not self.exists:
+            return False
+        kept = self.credentials()
+        deadline = time.monotonic() + _START_SECONDS
+        while self._is_ours(kept.pid) and str(self.folder) in _command(kept.pid):
+            if _healthy(kept.port):
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.1)
+        return False
 
     def _prepare(self, found: Installation) -> None:
         """Make the data folder, whole or not at all: a copy of the template with secrets of its own."""
@@ -154,10 +169,22 @@ class LocalServer:
         """Whether the process of this number is this server, and not one that got the number later."""
         if pid is None or not _lives(pid):
             return False
+        if not Path("/proc/self").exists():
+            return True  # the number has to do on a system without /proc
         try:
-            return str(self.folder).encode() in Path(f"/proc/{pid}/cmdline").read_bytes()
+            # Its working folder, unlike its arguments, follows when the project folder is moved.
+            here = Path(f"/proc/{pid}/cwd").samefile(self.folder)
         except OSError:
-            return not Path("/proc/self").exists()  # no /proc on this system: the number has to do
+            return False
+        return here and "label-studio" in _command(pid)
+
+
+def _command(pid: int | None) -> str:
+    """Arguments of a process."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _lives(pid: int) -> bool:
@@ -167,7 +194,10 @@ def _lives(pid: int) -> bool:
             return False
     except ChildProcessError:
         pass
-    return process_lives(pid)
+    try:  # and one whose parent has gone, wherever a container's first process waits for nobody
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] not in {"Z", "X"}
+    except OSError:
+        return process_lives(pid)
 
 
 def _healthy(port: int) -> bool:

@@ -1,13 +1,15 @@
 """Opening the labelling page signed in, without a password to copy.
 
 Cookies ignore ports: so a page of ours on another port of the same host may set Label Studio's session cookie, and send
-the browser on. It answers one request, at an address that nobody can guess, and is gone.
+the browser on. It answers once, at an address that nobody can guess, and is gone.
 """
 
 import secrets
+import time
 import webbrowser
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Event
 from urllib.parse import urlsplit
 
 import httpx
@@ -40,26 +42,32 @@ def session_cookie(url: str, user: str, password: str) -> str:
 def open_signed_in(target: str, cookie: str, open_browser: Callable[[str], bool] = webbrowser.open) -> bool:
     """Open `target` in a browser that carries `cookie`; tell whether a browser came for it."""
     path = f"/{secrets.token_urlsafe(24)}"
-    came = False
+    came = Event()
 
     class Hand(BaseHTTPRequestHandler):
+        timeout = 5
+
         def do_GET(self) -> None:
-            nonlocal came
-            if self.path != path:
+            if self.path != path or came.is_set():
                 self.send_error(404)
                 return
-            came = True
             self.send_response(303)
             self.send_header("Set-Cookie", f"sessionid={cookie}; Path=/; HttpOnly; SameSite=Lax")
             self.send_header("Location", target)
             self.send_header("Content-Length", "0")
             self.end_headers()
+            came.set()
 
         def log_message(self, *_: object) -> None:
             """Keep the address out of the terminal."""
 
-    with HTTPServer((urlsplit(target).hostname or "127.0.0.1", 0), Hand) as server:
-        server.timeout = _WAIT_SECONDS
-        if open_browser(f"http://{urlsplit(target).hostname}:{server.server_port}{path}"):
-            server.handle_request()
-    return came
+    host = urlsplit(target).hostname or "127.0.0.1"
+    # Threads: browsers open connections ahead that ask nothing, and another of them may be the one that asks.
+    with ThreadingHTTPServer((host, 0), Hand) as server:
+        server.daemon_threads = True
+        server.timeout = 0.2
+        if open_browser(f"http://{host}:{server.server_port}{path}"):
+            deadline = time.monotonic() + _WAIT_SECONDS
+            while not came.is_set() and time.monotonic() < deadline:
+                server.handle_request()
+    return came.is_set()

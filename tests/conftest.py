@@ -15,6 +15,15 @@ import pytest
 
 from curate import project as projects
 from curate.project import Project
+from tests.environment import clean_env
+from tests.labelstudio import make_desk, studio
+
+__all__ = ["clean_env", "make_desk", "studio"]
+"""What tests find here, and pytest as fixtures, though it stands in other files."""
+
+# The networks of these tests are tiny. With a thread a core, two processes that compute at once wait for each other's
+# threads and are twenty times slower.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CLASSES = ("Red", "Green", "Blue")
 
@@ -106,8 +115,3 @@ def cli(tmp_path: Path) -> Cli:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
-
-
-def clean_env() -> dict[str, str]:
-    """The environment without what would steer curate."""
-    return {key: value for key, value in os.environ.items() if not key.startswith("CURATE_") or key == "CURATE_CACHE"}

@@ -93,7 +93,9 @@ def command(
 def show(outcome: Outcome, *, as_json: bool) -> None:
     """Print an outcome on stdout."""
     if as_json:
-        sys.stdout.write(json_module.dumps(outcome.data, ensure_ascii=False, allow_nan=False, default=str) + "\n")
+        ascii_only = sys.stdout.encoding.lower() != "utf-8"
+        data = json_module.dumps(outcome.data, ensure_ascii=ascii_only, allow_nan=False, default=str)
+        sys.stdout.write(data + "\n")
         return
     from rich.console import Console
 

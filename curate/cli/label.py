@@ -27,14 +27,18 @@ def register(app: typer.Typer) -> None:
 
 def labelling(around: Surroundings) -> "Labelling":
     """Labelling of the project at hand, with what the environment says of it."""
-    from platformdirs import user_cache_path
-
     from curate import labelling as stage
 
-    cache = os.environ.get("CURATE_CACHE")
     token = os.environ.get("CURATE_LABEL_STUDIO_TOKEN", "").strip() or None
-    given = stage.Environment(Path(cache) if cache else user_cache_path("curate"), token)
-    return stage.Labelling(around.project(), given)
+    return stage.Labelling(around.project(), stage.Environment(cache(), token))
+
+
+def cache() -> Path:
+    """Folder that all projects of this user share."""
+    from platformdirs import user_cache_path
+
+    given = os.environ.get("CURATE_CACHE")
+    return Path(given) if given else user_cache_path("curate")
 
 
 def start(around: Surroundings) -> Outcome:
@@ -91,7 +95,7 @@ def push(
 def pull(
     around: Surroundings,
     accept_deletions: Annotated[
-        bool, typer.Option("--accept-deletions", help="Many tasks were deleted in Label Studio on purpose.")
+        bool, typer.Option("--accept-deletions", help="Many tasks or answers were deleted in Label Studio on purpose.")
     ] = False,
 ) -> Outcome:
     """Take in what people have labelled, changed, skipped and deleted since the last time."""

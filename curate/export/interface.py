@@ -1,7 +1,7 @@
 """What a format is given, and what every format does alike: a folder that can be exported into again."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,7 +14,7 @@ from curate.project import Project
 from curate.split import latest_snapshot
 from db.batches import chunks
 from db.errors import DatasetError
-from db.files import write_atomically
+from db.files import sweep, write_atomically
 from db.models import Candidate, Image, Sighting, Snapshot, SnapshotItem
 
 MARK = "curate-export.json"
@@ -72,16 +72,18 @@ def export(project: Project, layout: Format, folder: Path, progress: Progress = 
         images = present_split(project, session)
     earlier = _earlier(folder)
     copies, tables = layout.copies(images), layout.tables(images)
-    for path in earlier - set(copies) - set(tables):
+    files = sorted([*copies, *tables])
+    # Before the first file is there: an export that was killed must know its own again.
+    _mark(folder, layout, sorted(earlier.union(files)))
+    for path in earlier.difference(files):
         (folder / path).unlink(missing_ok=True)
     with progress.task(f"exporting {layout.name}", len(copies), "images") as task:
         for path, source in copies.items():
-            _copy(source, folder / path)
+            _copy(source, folder / path, folder)
             task.advance()
     for path, content in tables.items():
-        write_atomically(folder / path, content)
-    files = sorted([*copies, *tables])
-    write_atomically(folder / MARK, (json.dumps({"format": layout.name, "files": files}, indent=1) + "\n").encode())
+        write_atomically(folder / path, content, temporary_folder=folder)
+    _mark(folder, layout, files)
     return ExportReport(len(images), len(files))
 
 
@@ -137,6 +139,7 @@ def _exported(
 
 def _earlier(folder: Path) -> set[str]:
     """Files that an earlier export wrote here."""
+    sweep(folder)
     mark = folder / MARK
     if mark.exists():
         return set(json.loads(mark.read_text())["files"])
@@ -145,10 +148,14 @@ def _earlier(folder: Path) -> set[str]:
     return set()
 
 
-def _copy(source: Path, target: Path) -> None:
+def _mark(folder: Path, layout: Format, files: Sequence[str]) -> None:
+    write_atomically(folder / MARK, (json.dumps({"format": layout.name, "files": files}, indent=1) + "\n").encode())
+
+
+def _copy(source: Path, target: Path, folder: Path) -> None:
     if target.exists() and target.stat().st_size == source.stat().st_size:
         return
     try:
-        write_atomically(target, source.read_bytes())
+        write_atomically(target, source.read_bytes(), temporary_folder=folder)
     except FileNotFoundError as error:
         raise DatasetError(f"image file {source} is gone; `curate doctor` lists what is missing") from error

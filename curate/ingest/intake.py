@@ -133,12 +133,14 @@ def _decide(session: Session, outcomes: Sequence[tuple[Candidate, Outcome]]) -> 
     images = {image.sha256: image for image in session.scalars(select(Image).where(Image.sha256.in_(hashes)))}
     states = []
     for candidate, outcome in outcomes:
+        before = (candidate.state, candidate.image_id, candidate.reason)
         if isinstance(outcome, Facts):
             states.append(_accept(session, candidate, outcome, images))
         else:
             states.append(_refuse(candidate, outcome))
         candidate.owner = candidate.lease_until = None
-        candidate.decided_at = now()
+        if before != (candidate.state, candidate.image_id, candidate.reason):
+            candidate.decided_at = now()  # of what is decided as before, the first time stands
     session.flush()
     return states
 

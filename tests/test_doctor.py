@@ -1,0 +1,82 @@
+"""`curate doctor`: what lies on the disk against what the database says."""
+
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from curate.doctor import Problem, examine
+from curate.ingest.folder import import_folder
+from curate.project import Project
+from db.files import TEMPORARY
+from db.models import Candidate, CandidateState, Image
+from tests.pictures import jpeg, write_folder
+
+
+@pytest.fixture
+def filled(project: Project, tmp_path: Path) -> Project:
+    """Three pictures."""
+    import_folder(project, write_folder(tmp_path / "in", {"Red": range(3)}), labels=True)
+    return project
+
+
+def kinds(problems: list[Problem]) -> list[str]:
+    """What kinds of problems there are."""
+    return sorted(problem.kind for problem in problems)
+
+
+def test_a_healthy_project_has_no_problems(filled: Project) -> None:
+    """Every row has its file, every file its row."""
+    assert examine(filled, repair=False) == []
+
+
+def test_missing_and_altered_files_are_named_and_mended_by_importing_again(filled: Project, tmp_path: Path) -> None:
+    """Both are named by image; the same bytes, imported again, put them right."""
+    first, second, _ = sorted(filled.store.files())
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:-1] + b"?")
+    problems = examine(filled, repair=True)
+    assert kinds(problems) == ["altered", "missing"]
+    assert first.name in " ".join(problem.subject for problem in problems)
+    import_folder(filled, tmp_path / "in", labels=True)
+    assert examine(filled, repair=False) == []
+
+
+def test_orphans_and_leftovers_are_removed_on_request(filled: Project) -> None:
+    """A file without a row and an unfinished file are reported first, and removed with repair; nothing else is."""
+    orphan = filled.store.root / "ab" / ("ab" + "0" * 62 + ".jpg")
+    orphan.parent.mkdir(exist_ok=True)
+    orphan.write_bytes(jpeg(9))
+    leftover = filled.store.root / ".unfinished" / f"{TEMPORARY}{2**22 + 1}-x"
+    leftover.write_bytes(b"part")
+    in_use = filled.store.root / ".unfinished" / f"{TEMPORARY}{os.getpid()}-x"
+    in_use.write_bytes(b"part")
+    assert kinds(examine(filled, repair=False)) == ["leftover", "orphan"]
+    assert orphan.exists()
+    assert all(problem.repaired for problem in examine(filled, repair=True))
+    assert (orphan.exists(), leftover.exists(), in_use.exists()) == (False, False, True)
+    assert examine(filled, repair=False) == []
+    assert len(list(filled.store.files())) == 3
+
+
+def test_claims_of_dead_crawls_are_let_go(filled: Project) -> None:
+    """They are no loss, but told."""
+    with filled.database.write() as session:
+        session.add(Candidate(address="http://x/1", state=CandidateState.CLAIMED, owner=f"x/{2**22 + 1}/y"))
+    assert kinds(examine(filled, repair=True)) == ["claim"]
+    assert examine(filled, repair=False) == []
+
+
+def test_damage_inside_the_database_is_found(filled: Project) -> None:
+    """A row that points nowhere is named."""
+    filled.database.close()
+    with closing(sqlite3.connect(filled.database.path)) as connection:  # foreign keys are off unless asked for
+        connection.execute("DELETE FROM images WHERE id = 1")
+        connection.commit()
+    assert "database" in kinds(examine(filled, repair=False))
+    with filled.database.read() as session:
+        assert session.get(Image, 1) is None
+        assert len(session.scalars(select(Image)).all()) == 2

@@ -1,0 +1,99 @@
+"""`curate export`: the present split as files, again and again into the same folder."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from curate.export.formats import FORMATS
+from curate.export.interface import MARK, export
+from curate.ingest.folder import import_folder
+from curate.project import Project
+from curate.split import split
+from db.errors import DatasetError
+from db.models import Sighting
+from tests.pictures import write_folder
+
+
+@pytest.fixture
+def filled(make_project: Callable[..., Project], tmp_path: Path) -> Project:
+    """Five pictures of each of two classes, split."""
+    project = make_project("Red", "=cmd()", dataset__target="5", dataset__validation="1")
+    import_folder(project, write_folder(tmp_path / "in", {"Red": range(5), "=cmd()": range(5)}), labels=True)
+    split(project)
+    return project
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """All files below `folder`."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_an_imagefolder_has_a_folder_a_side_and_class(filled: Project, tmp_path: Path) -> None:
+    """What torchvision's ImageFolder reads: exactly the split, byte for byte."""
+    out = tmp_path / "out"
+    report = export(filled, FORMATS["imagefolder"], out)
+    files = tree(out)
+    assert (report.images, report.files) == (10, 11)
+    assert sum(path.startswith("train/Red/") for path in files) == 4
+    assert sum(path.startswith("validation/=cmd()/") for path in files) == 1
+    stored = {path.name: path.read_bytes() for path in filled.store.files()}
+    for path, data in files.items():
+        if path.endswith(".jpg"):
+            assert stored[path.rpartition("/")[2]] == data
+
+
+def test_a_table_says_all_that_is_known(filled: Project, tmp_path: Path) -> None:
+    """One row an image, class names unchanged, with licence and source; no path of this machine."""
+    with filled.database.write() as session:
+        sighting = session.scalars(select(Sighting).order_by(Sighting.id)).first()
+        assert sighting is not None
+        sighting.licence, sighting.creator = "by-sa", 'Ann, "the" painter'
+    out = tmp_path / "out"
+    export(filled, FORMATS["csv"], out)
+    with (out / "dataset.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 10
+    assert {row["label"] for row in rows} == {"Red", "=cmd()"}
+    assert {row["split"] for row in rows} == {"train", "validation"}
+    assert max(row["creator"] for row in rows) == 'Ann, "the" painter'
+    assert all((out / row["path"]).is_file() for row in rows)
+    assert str(tmp_path) not in (out / "dataset.csv").read_text()
+
+
+@pytest.mark.parametrize("layout", sorted(FORMATS))
+def test_a_second_export_changes_nothing(filled: Project, tmp_path: Path, layout: str) -> None:
+    """The same split gives the same files."""
+    out = tmp_path / "out"
+    export(filled, FORMATS[layout], out)
+    before = tree(out)
+    export(filled, FORMATS[layout], out)
+    assert tree(out) == before
+
+
+def test_what_left_the_split_leaves_the_export(filled: Project, tmp_path: Path) -> None:
+    """An export into a folder of an earlier one holds the new split alone; files of others are never touched."""
+    out = tmp_path / "out"
+    export(filled, FORMATS["imagefolder"], out)
+    (out / "notes.txt").write_text("mine")
+    import_folder(filled, write_folder(tmp_path / "more", {"Red": range(50, 90)}), labels=True)
+    split(filled)
+    export(filled, FORMATS["imagefolder"], out)
+    assert sum(path.endswith(".jpg") for path in tree(out)) == 10
+    assert (out / "notes.txt").read_text() == "mine"
+    assert (out / MARK).exists()
+
+
+def test_a_strange_folder_is_refused(filled: Project, tmp_path: Path) -> None:
+    """A folder that holds something else is not written into."""
+    (tmp_path / "in" / "Red").mkdir(exist_ok=True)
+    with pytest.raises(DatasetError, match="not empty"):
+        export(filled, FORMATS["csv"], tmp_path / "in")
+
+
+def test_without_a_split_there_is_nothing_to_export(project: Project, tmp_path: Path) -> None:
+    """The message says what to do first."""
+    with pytest.raises(DatasetError, match="curate split"):
+        export(project, FORMATS["csv"], tmp_path / "out")
