@@ -1,20 +1,23 @@
-"""Makes the README's pictures: `python -m docs.pictures demo.txt DEMO`, the demo's output and its folder.
-
-The one of Label Studio's page is taken by the browser test: CURATE_SCREENSHOTS=docs/pictures.
-"""
+"""Makes the README's pictures: `python -m docs.pictures demo.txt DEMO`, the demo's output and its folder."""
 
 import io
+import shutil
 import sys
 from pathlib import Path
 
 from PIL import Image, ImageDraw
+from playwright.sync_api import expect, sync_playwright
 from rich.console import Console, RenderableType
 from rich.terminal_theme import MONOKAI
 
 from curate.cli import show
 from curate.demo.draw import CLASSES, draw
-from curate.project import open_project
+from curate.labelling import Environment, Labelling
+from curate.project import Project, open_project
 from curate.status import status
+from labeler.server import USER
+from labeler.signin import session_cookie
+from tests import prepare
 
 FOLDER = Path(__file__).parent / "pictures"
 _SIDE, _LINE, _COLUMNS = 120, 16, 9
@@ -41,6 +44,25 @@ def terminal(command: str, text: RenderableType, width: int = 100) -> str:
     return console.export_svg(title="", theme=MONOKAI)
 
 
+def labelling_page(project: Project, target: Path) -> None:
+    """Take a picture of Label Studio's page with what the demo handed out last."""
+    desk = Labelling(project, Environment(prepare.cache(), None))
+    standing = desk.start()
+    cookie = session_cookie(standing.url, USER, desk.local.credentials().password)
+    try:
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+            context = browser.new_context(viewport={"width": 1280, "height": 720})
+            context.add_cookies([{"name": "sessionid", "value": cookie, "url": standing.url}])
+            page = context.new_page()
+            page.goto(f"{standing.url}/projects/{standing.project}/data?labeling=1")
+            expect(page.get_by_role("radio", checked=True)).to_be_visible(timeout=60_000)
+            page.wait_for_load_state("networkidle")
+            page.screenshot(path=target)
+    finally:
+        desk.stop()
+
+
 def main(printed: Path, demo: Path) -> None:
     """Write all of them."""
     FOLDER.mkdir(exist_ok=True)
@@ -48,6 +70,7 @@ def main(printed: Path, demo: Path) -> None:
     (FOLDER / "demo.svg").write_text(terminal("make demo", printed.read_text(encoding="utf-8").strip()))
     project = open_project(demo)
     (FOLDER / "status.svg").write_text(terminal("curate status", show.status(status(project))))
+    labelling_page(project, FOLDER / "labelling.png")
     project.database.close()
 
 
