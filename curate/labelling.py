@@ -17,7 +17,7 @@ from db.errors import LabelStudioError
 from db.models import LabellingProject, LabellingTask, Prediction, Run, TaskState
 from labeler.client import Server, is_loopback
 from labeler.dataset import Dataset
-from labeler.install import install, installation
+from labeler.install import STEPS, Installation, install, installation
 from labeler.prelabels import Shown, push_prelabels
 from labeler.projects import ensure_project, known_project, the_project
 from labeler.pull import PullReport, pull_annotations
@@ -71,9 +71,7 @@ class Labelling:
                 raise LabelStudioError(f"{url} is not this machine; set CURATE_LABEL_STUDIO_TOKEN to label there")
             found = installation(self.environment.cache)
             if not found.ready:
-                progress.say("installing Label Studio, once for all projects: one to three minutes, 1 GB")
-                with progress.task("installing Label Studio", None, "steps"):
-                    install(found)
+                _install(found, progress)
             server = self.local.start(found, url)
             if server.url != url:
                 progress.say(f"Label Studio is at {server.url}: the port of {url} was taken or has changed")
@@ -184,6 +182,17 @@ class Labelling:
         """Let one process at a time talk to the server: two pushes would each send what the other has not noted yet."""
         with self.project.lock("labelling"):
             yield
+
+
+def _install(found: Installation, progress: Progress) -> None:
+    progress.say("installing Label Studio, once for all projects: one to three minutes, 1 GB")
+    with progress.task("installing Label Studio", STEPS, "steps") as task:
+
+        def step(name: str) -> None:
+            progress.say(f"  {name}")
+            task.advance()
+
+        install(found, step)
 
 
 def _answers(server: Server) -> bool:

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,10 @@ from db.errors import LabelStudioError
 
 VERSION = "1.23.2"
 """The one that was tried: its pins are tight, and its routes move."""
+
+
+STEPS = 3
+"""Of an installation."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,11 @@ def installation(cache: Path) -> Installation:
     return Installation(cache / f"label-studio-{VERSION}")
 
 
-def install(found: Installation) -> None:
+def install(found: Installation, step: Callable[[str], None] = lambda _: None) -> None:
     """Install Label Studio from the package registry, unless it is there. Takes one to three minutes and 1 GB.
 
-    Raises LabelStudioError naming the log. What was left half-made by a kill is made anew.
+    `step` is told what is done, `STEPS` times. Raises LabelStudioError naming the log. What was left half-made by a kill
+    is made anew.
     """
     found.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(found.folder.with_name(f"{found.folder.name}.lock")):
@@ -56,8 +62,11 @@ def install(found: Installation) -> None:
         log = found.folder / "install.log"
         python = str(found.folder / "venv" / "bin" / "python")
         _run([sys.executable, "-m", "venv", str(found.folder / "venv")], log, dict(os.environ))
+        step("its venv is made")
         _run([python, "-m", "pip", "install", "--quiet", f"label-studio=={VERSION}"], log, dict(os.environ))
+        step("its packages are installed")
         _make_template(found, log)
+        step("its database is made")
         (found.folder / "ready").touch()
 
 
