@@ -50,8 +50,8 @@ def installation(cache: Path) -> Installation:
 def install(found: Installation, step: Callable[[str], None] = lambda _: None) -> None:
     """Install Label Studio from the package registry, unless it is there. Takes one to three minutes and 1 GB.
 
-    `step` is told what is done, `STEPS` times. Raises LabelStudioError naming the log. What was left half-made by a kill
-    is made anew.
+    `step` is told what is done, `STEPS` times. What was left half-made by a kill is made anew. Raises LabelStudioError
+    naming the log.
     """
     found.folder.mkdir(parents=True, exist_ok=True)
     with FileLock(found.folder.with_name(f"{found.folder.name}.lock")):

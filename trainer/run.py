@@ -11,9 +11,8 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -22,14 +21,14 @@ from torch.nn import functional
 
 from trainer import cache, checkpoint, network
 from trainer.augment import vary
-from trainer.checkpoint import Checkpoint, grouped
-from trainer.errors import DivergedError, TrainerError
+from trainer.errors import DivergedError
 from trainer.evaluate import Precision, Score, fit_temperature, logits_of, outside_threshold, score
 from trainer.files import sweep, write, write_json
 from trainer.manifest import TRAIN, VALIDATION, Manifest, labels_of
-from trainer.optimise import EMA, Schedule, make_optimizer, optimizer_tensors, restore_optimizer
+from trainer.optimise import Schedule
 from trainer.options import TrainOptions
 from trainer.precision import choose_precision
+from trainer.state import State, save, start
 from trainer.watch import SILENT, Watcher
 
 _CACHE_MARGIN = 8 / 7
@@ -46,20 +45,6 @@ class RunResult:
     """In training, validation left out; the median over epochs."""
     epochs: int
     weights_sha256: str
-
-
-@dataclass
-class _State:
-    """All that changes from epoch to epoch."""
-
-    network: nn.Module
-    optimizer: torch.optim.Optimizer
-    average: EMA
-    epoch: int = 0
-    best: Score | None = None
-    best_epoch: int = 0
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    speeds: list[float] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -92,7 +77,8 @@ def train(
     sweep(folder)
     device = network.pick_device(options.device)
     given, options = options, _fit_batch(options, len(manifest.side(TRAIN)))
-    state = _start(manifest, options, device, folder, watcher)
+    state = start(manifest, options, device, folder, watcher)
+    _cut_metrics(folder / "metrics.jsonl", state.epoch)
     data = _load(manifest, options, cache_folder, watcher)
     precision = choose_precision(state.network, device)
     write(folder / "manifest.csv", manifest.to_csv(folder).encode())
@@ -106,7 +92,7 @@ def train(
         found = _validate(state, data, options, precision)
         _keep_metrics(folder, state, loss, found, watcher)
         if time.monotonic() - last_saved >= checkpoint_seconds:
-            _save(folder, state, manifest, options)
+            save(folder, state, manifest, options)
             watcher.saved("checkpoint")
             last_saved = time.monotonic()
     return _finish(folder, state, data, manifest, given, precision)
@@ -127,47 +113,6 @@ def _fit_batch(options: TrainOptions, images: int) -> TrainOptions:
     return replace(options, recipe=replace(options.recipe, batch_size=batch))
 
 
-def _start(manifest: Manifest, options: TrainOptions, device: torch.device, folder: Path, watcher: Watcher) -> _State:
-    """Make the network, or take up the checkpoint that is there."""
-    torch.manual_seed(options.seed)
-    model = network.build(options.arch, len(manifest.classes), options.size)
-    knows = network.initialise(model, options.arch, options.init)
-    model = network.place(model, device)
-    head = network.head_names(model)
-    optimizer = make_optimizer(model, head if knows else set(model.state_dict()), options.recipe)
-    state = _State(model, optimizer, EMA(model, options.recipe.ema_decay))
-    found, problems = checkpoint.latest(folder / "checkpoints")
-    for problem in problems:
-        watcher.say(f"left out a damaged checkpoint: {problem}")
-    if found is not None:
-        _resume(state, found, manifest, options)
-        watcher.say(f"going on after epoch {state.epoch}")
-    _cut_metrics(folder / "metrics.jsonl", state.epoch)
-    return state
-
-
-def _resume(state: _State, found: Checkpoint, manifest: Manifest, options: TrainOptions) -> None:
-    for what, mine in _identity(manifest, options).items():
-        if found.state[what] != mine:
-            raise TrainerError(f"the checkpoint was made with {what} {found.state[what]}, not {mine}; start a new run")
-    state.network.load_state_dict(found.group("network"))
-    state.average.load(found.group("average"), int(found.state["step"]))
-    state.best_weights = found.group("best")
-    restore_optimizer(state.optimizer, found.group("optimizer"), found.state["step"])
-    state.epoch, state.best_epoch = found.epoch, found.state["best_epoch"]
-    state.best = Score(**found.state["best"]) if found.state["best"] else None
-    state.speeds = found.state["speeds"]
-
-
-def _identity(manifest: Manifest, options: TrainOptions) -> dict[str, Any]:
-    """What a checkpoint must share with the run that takes it up."""
-    return {
-        "classes": list(manifest.classes),
-        "images": manifest.fingerprint(),
-        "options": {k: v for k, v in options.as_dict().items() if k != "device"},
-    }
-
-
 def _load(manifest: Manifest, options: TrainOptions, folder: Path, watcher: Watcher) -> _Data:
     train_items, validation_items = manifest.side(TRAIN), manifest.side(VALIDATION)
     pixels = cache.load([*train_items, *validation_items], cached_side(options.size), folder, watcher)
@@ -179,7 +124,7 @@ def _load(manifest: Manifest, options: TrainOptions, folder: Path, watcher: Watc
     )
 
 
-def _train_epoch(state: _State, data: _Data, options: TrainOptions, precision: Precision, watcher: Watcher) -> float:
+def _train_epoch(state: State, data: _Data, options: TrainOptions, precision: Precision, watcher: Watcher) -> float:
     """One pass over all training images; gives the mean loss."""
     torch.manual_seed(options.seed * 1_000_003 + state.epoch)  # dropout draws from torch's global generator
     generator = torch.Generator().manual_seed(options.seed * 1_000_003 + state.epoch)
@@ -199,7 +144,7 @@ def _train_epoch(state: _State, data: _Data, options: TrainOptions, precision: P
     return total / seen
 
 
-def _step(state: _State, images: Tensor, labels: Tensor, options: TrainOptions, precision: Precision) -> float:
+def _step(state: State, images: Tensor, labels: Tensor, options: TrainOptions, precision: Precision) -> float:
     with precision.autocast():
         outputs = state.network(images)
     loss = functional.cross_entropy(outputs.float(), labels, label_smoothing=options.recipe.label_smoothing)
@@ -229,7 +174,7 @@ def _batches(images: int, options: TrainOptions, generator: torch.Generator) -> 
     yield from torch.split(order, options.recipe.batch_size)[: _steps(images, options)]
 
 
-def _validate(state: _State, data: _Data, options: TrainOptions, precision: Precision) -> Score:
+def _validate(state: State, data: _Data, options: TrainOptions, precision: Precision) -> Score:
     with state.average.applied(state.network):
         logits = logits_of(state.network, data.validation, options.size, precision)
         found = score(logits, data.validation_labels)
@@ -239,7 +184,7 @@ def _validate(state: _State, data: _Data, options: TrainOptions, precision: Prec
     return found
 
 
-def _keep_metrics(folder: Path, state: _State, loss: float, found: Score, watcher: Watcher) -> None:
+def _keep_metrics(folder: Path, state: State, loss: float, found: Score, watcher: Watcher) -> None:
     metrics = {
         "epoch": state.epoch,
         "train_loss": round(loss, 5),
@@ -259,23 +204,8 @@ def _cut_metrics(path: Path, epoch: int) -> None:
     write(path, "".join(f"{line}\n" for line in lines[:epoch]).encode())
 
 
-def _save(folder: Path, state: _State, manifest: Manifest, options: TrainOptions) -> None:
-    tensors, step = optimizer_tensors(state.optimizer)
-    kept = {
-        "step": step,
-        "best": None if state.best is None else {"accuracy": state.best.accuracy, "loss": state.best.loss},
-        "best_epoch": state.best_epoch,
-        "speeds": state.speeds,
-        **_identity(manifest, options),
-    }
-    weights = grouped(
-        network=state.network.state_dict(), average=state.average.tensors, optimizer=tensors, best=state.best_weights
-    )
-    checkpoint.save(folder / "checkpoints", Checkpoint(state.epoch, kept, weights))
-
-
 def _finish(
-    folder: Path, state: _State, data: _Data, manifest: Manifest, options: TrainOptions, precision: Precision
+    folder: Path, state: State, data: _Data, manifest: Manifest, options: TrainOptions, precision: Precision
 ) -> RunResult:
     if state.best is None:
         raise DivergedError("no epoch gave outputs that are numbers; try another --seed or --init")

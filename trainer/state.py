@@ -1,0 +1,87 @@
+"""All of a run that changes from epoch to epoch: made new, taken up from a checkpoint, written to one."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from trainer import checkpoint, network
+from trainer.checkpoint import Checkpoint, grouped
+from trainer.errors import TrainerError
+from trainer.evaluate import Score
+from trainer.manifest import Manifest
+from trainer.optimise import EMA, make_optimizer, optimizer_tensors, restore_optimizer
+from trainer.options import TrainOptions
+from trainer.watch import Watcher
+
+
+@dataclass
+class State:
+    """All that changes from epoch to epoch."""
+
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+    average: EMA
+    epoch: int = 0
+    best: Score | None = None
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    speeds: list[float] = field(default_factory=list)
+
+
+def start(manifest: Manifest, options: TrainOptions, device: torch.device, folder: Path, watcher: Watcher) -> State:
+    """Make the network, or take up the last whole checkpoint in `folder`. Raises TrainerError for another run's."""
+    torch.manual_seed(options.seed)
+    model = network.build(options.arch, len(manifest.classes), options.size)
+    knows = network.initialise(model, options.arch, options.init)
+    model = network.place(model, device)
+    head = network.head_names(model)
+    optimizer = make_optimizer(model, head if knows else set(model.state_dict()), options.recipe)
+    state = State(model, optimizer, EMA(model, options.recipe.ema_decay))
+    found, problems = checkpoint.latest(folder / "checkpoints")
+    for problem in problems:
+        watcher.say(f"left out a damaged checkpoint: {problem}")
+    if found is not None:
+        _resume(state, found, manifest, options)
+        watcher.say(f"going on after epoch {state.epoch}")
+    return state
+
+
+def _resume(state: State, found: Checkpoint, manifest: Manifest, options: TrainOptions) -> None:
+    for what, mine in _identity(manifest, options).items():
+        if found.state[what] != mine:
+            raise TrainerError(f"the checkpoint was made with {what} {found.state[what]}, not {mine}; start a new run")
+    state.network.load_state_dict(found.group("network"))
+    state.average.load(found.group("average"), int(found.state["step"]))
+    state.best_weights = found.group("best")
+    restore_optimizer(state.optimizer, found.group("optimizer"), found.state["step"])
+    state.epoch, state.best_epoch = found.epoch, found.state["best_epoch"]
+    state.best = Score(**found.state["best"]) if found.state["best"] else None
+    state.speeds = found.state["speeds"]
+
+
+def _identity(manifest: Manifest, options: TrainOptions) -> dict[str, Any]:
+    """What a checkpoint must share with the run that takes it up."""
+    return {
+        "classes": list(manifest.classes),
+        "images": manifest.fingerprint(),
+        "options": {k: v for k, v in options.as_dict().items() if k != "device"},
+    }
+
+
+def save(folder: Path, state: State, manifest: Manifest, options: TrainOptions) -> None:
+    """Write a checkpoint from which `start` goes on."""
+    tensors, step = optimizer_tensors(state.optimizer)
+    kept = {
+        "step": step,
+        "best": None if state.best is None else {"accuracy": state.best.accuracy, "loss": state.best.loss},
+        "best_epoch": state.best_epoch,
+        "speeds": state.speeds,
+        **_identity(manifest, options),
+    }
+    weights = grouped(
+        network=state.network.state_dict(), average=state.average.tensors, optimizer=tensors, best=state.best_weights
+    )
+    checkpoint.save(folder / "checkpoints", Checkpoint(state.epoch, kept, weights))
