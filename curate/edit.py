@@ -69,7 +69,7 @@ def draft(preset: str | None, classes: Sequence[str], name: str) -> str:
     document = tomlkit.document()
     document["dataset"] = {"name": name, "target": 250, "validation": 50, "seed": 2017}
     document["classes"] = _class_tables(chosen, keep_hotkeys=not classes)
-    document["crawl"] = {"sources": ["openverse"], "contact": ""}
+    document["crawl"] = {"sources": list(config.CrawlSettings().sources), "contact": ""}
     document["crawl"]["contact"].comment("your address: it goes into the User-Agent")
     document["train"] = {"arch": "resnet50", "init": "imagenet", "size": 224, "device": "auto"}
     text = tomlkit.dumps(document)
@@ -85,7 +85,9 @@ def _class_tables(chosen: Sequence[dict[str, Any]], *, keep_hotkeys: bool) -> Ao
         if keep_hotkeys and "hotkey" in entry:
             table["hotkey"] = str(entry["hotkey"])
         if "queries" in entry:
-            table["queries"] = [str(query) for query in entry["queries"]]
+            queries = tomlkit.array()
+            queries.extend(str(query) for query in entry["queries"])
+            table["queries"] = queries.multiline(multiline=True)
         tables.append(table)
     return tables
 

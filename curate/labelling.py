@@ -24,6 +24,7 @@ from labeler.pull import PullReport, pull_annotations
 from labeler.push import push_tasks
 from labeler.server import USER, LocalServer
 from labeler.signin import open_signed_in, session_cookie
+from labeler.withdraw import withdraw_tasks
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,12 @@ class Labelling:
         dataset = self.dataset()
         with self.server() as server, self._alone():
             return pull_annotations(dataset, server, the_project(dataset, server), accept_deletions=accept_deletions)
+
+    def withdraw(self) -> int:
+        """Delete the tasks of images that were forgotten; give their number. A push or a pull does it too."""
+        dataset = self.dataset()
+        with self.server() as server, self._alone():
+            return withdraw_tasks(dataset, server, the_project(dataset, server))
 
     def push_prelabels(self, run: str) -> int:
         """Show a run's predictions on the tasks that are there; give how many were sent now."""

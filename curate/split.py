@@ -17,7 +17,10 @@ from curate.project import Project
 from db.batches import chunks
 from db.errors import DatasetError
 from db.labels import keeper_labels
-from db.models import Annotation, AnnotationState, Image, Side, Snapshot, SnapshotItem
+from db.models import Annotation, AnnotationState, Image, ImageState, Side, Snapshot, SnapshotItem
+
+_NAMED = 3
+"""Images that one line names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +182,18 @@ def _content_hash(session: Session, classes: list[str], sides: dict[int, tuple[i
 def latest_snapshot(session: Session) -> Snapshot | None:
     """The present split."""
     return session.scalars(select(Snapshot).order_by(Snapshot.id.desc()).limit(1)).first()
+
+
+def refuse_forgotten(session: Session, snapshot_id: int) -> None:
+    """Raise DatasetError, naming them, when images of a frozen snapshot were forgotten since."""
+    mine = (SnapshotItem.snapshot_id == snapshot_id) & (Image.state == ImageState.FORGOTTEN)
+    query = select(Image.id).join(SnapshotItem, SnapshotItem.image_id == Image.id).where(mine).order_by(Image.id)
+    gone = session.scalars(query).all()
+    if gone:
+        named = ", ".join(map(str, gone[:_NAMED])) + (f" and {len(gone) - _NAMED} more" if len(gone) > _NAMED else "")
+        raise DatasetError(
+            f"split {snapshot_id} has images that were forgotten ({named}); make a new one with `curate split`"
+        )
 
 
 def _conflicts(session: Session, keepers: Iterable[int], classes: dict[str, int]) -> list[Conflict]:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from curate.progress import QUIET, Progress, Task
 from curate.project import Project
-from curate.split import latest_snapshot
+from curate.split import latest_snapshot, refuse_forgotten
 from db.errors import DatasetError
 from db.faults import fault
 from db.models import Image, Run, RunState, Snapshot, SnapshotItem
@@ -73,8 +73,9 @@ def train_run(
 
 
 def manifest_of(project: Project, snapshot_id: int) -> Manifest:
-    """Make the trainer's manifest of a snapshot."""
+    """Make the trainer's manifest of a snapshot. Raises DatasetError when an image of it was forgotten since."""
     with project.database.read() as session:
+        refuse_forgotten(session, snapshot_id)
         snapshot = session.get_one(Snapshot, snapshot_id)
         query = select(SnapshotItem, Image).join(Image, Image.id == SnapshotItem.image_id)
         rows = session.execute(query.where(SnapshotItem.snapshot_id == snapshot_id).order_by(Image.id))
@@ -143,6 +144,7 @@ def _present(session: Session) -> Snapshot:
     snapshot = latest_snapshot(session)
     if snapshot is None:
         raise DatasetError("there is no split yet; make one with `curate split`")
+    refuse_forgotten(session, snapshot.id)
     return snapshot
 
 

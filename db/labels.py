@@ -5,7 +5,8 @@ in; it derives, in the same transaction, the one label an image counts with:
 
 * people outrank imports; of several people the latest answer counts;
 * imports that name different classes, with no person's answer, are a conflict, and count as no label;
-* a skipped or deleted answer counts for nothing, but stays on record.
+* a skipped or deleted answer counts for nothing, but stays on record;
+* so does every answer for an image that was forgotten.
 """
 
 from collections.abc import Iterable, Sequence
@@ -127,7 +128,8 @@ def settle(session: Session, image_ids: Iterable[int]) -> None:
     for ids in chunks(sorted(image_ids)):
         active: dict[int, list[Annotation]] = {}
         query = select(Annotation).where(Annotation.image_id.in_(ids), Annotation.state == AnnotationState.ACTIVE)
-        for annotation in session.scalars(query):
+        remembered = Image.state != ImageState.FORGOTTEN
+        for annotation in session.scalars(query.join(Image, Image.id == Annotation.image_id).where(remembered)):
             active.setdefault(annotation.image_id, []).append(annotation)
         session.execute(delete(Label).where(Label.image_id.in_(ids)))
         session.add_all(_decide(image_id, annotations) for image_id, annotations in active.items())

@@ -38,6 +38,11 @@ class Reason(StrEnum):
         """Whether a later run should try again: the fault may have been the network's, not the image's."""
         return self in _PASSING
 
+    @property
+    def refused(self) -> bool:
+        """Whether it may not be had or used, whatever the network does: by its owner's word, or by our own limits."""
+        return self in _REFUSED
+
 
 _PASSING = frozenset(
     {
@@ -48,6 +53,22 @@ _PASSING = frozenset(
         Reason.RATE_LIMITED,
         Reason.SHORT_BODY,
         Reason.UNREADABLE,
+    }
+)
+
+
+_REFUSED = frozenset(
+    {
+        Reason.BLOCKED_ADDRESS,
+        Reason.SCHEME_NOT_ALLOWED,
+        Reason.ROBOTS_DISALLOWED,
+        Reason.OPTED_OUT,
+        Reason.LICENCE_REFUSED,
+        Reason.TOO_MANY_BYTES,
+        Reason.UNSUPPORTED_FORMAT,
+        Reason.TOO_LARGE,
+        Reason.TOO_SMALL,
+        Reason.FORGOTTEN,
     }
 )
 

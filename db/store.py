@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from db.errors import StoreError
-from db.files import leftovers, sweep, write_atomically
+from db.files import leftovers, sweep, sync_folder, write_atomically
 
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "AVIF": "avif"}
 """Formats that are stored, and the extension each gets: whatever every browser shows, Label Studio's page included."""
@@ -36,6 +36,17 @@ class ImageStore:
             return path.read_bytes()
         except OSError as error:
             raise StoreError(f"cannot read {path}: {error.strerror}. `curate doctor` lists what is missing.") from error
+
+    def remove(self, sha256: str, image_format: str) -> None:
+        """Take a file out for good; one that is gone is left so. Raises StoreError when the folder is read-only."""
+        path = self.path(sha256, image_format)
+        try:
+            path.unlink()
+            sync_folder(path.parent)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise StoreError(f"cannot remove {path}: {error.strerror}. Mend that, then run it again.") from error
 
     def files(self) -> Iterator[Path]:
         """Every finished file in the store, in no order."""

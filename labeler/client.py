@@ -5,8 +5,8 @@ import twice. No redirect is followed, so the token goes to the one server it is
 """
 
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -140,6 +140,11 @@ class Server:
             )
         return numbers
 
+    def delete_task(self, number: int) -> None:
+        """Delete a task with its answers. One that is gone already is no error."""
+        with suppress(GoneError):
+            self._call("DELETE", f"/api/tasks/{number}/")
+
     def import_predictions(self, project: int, predictions: Sequence[dict[str, Any]]) -> None:
         """Add predictions to tasks. Invalid ones are dropped by the server without a word: so they are counted."""
         answer = self._json("POST", f"/api/projects/{project}/import/predictions", json=list(predictions))
@@ -201,6 +206,12 @@ class Server:
         """Addresses, below the server's, of the files uploaded to a project."""
         rows = self._json("GET", f"/api/projects/{project}/file-uploads", params={"all": "true"})
         return [f"/data/{row['file']}" for row in rows]
+
+    def delete_uploads(self, project: int, urls: Collection[str]) -> None:
+        """Delete uploaded files, given by their addresses as `uploads` has them."""
+        rows = self._json("GET", f"/api/projects/{project}/file-uploads", params={"all": "true"})
+        ids = [row["id"] for row in rows if f"/data/{row['file']}" in urls]
+        self._call("DELETE", f"/api/projects/{project}/file-uploads", json={"file_upload_ids": ids})
 
     def _json(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - whatever the API says
         return self._read(self._call(method, path, **options))

@@ -29,6 +29,7 @@ from labeler.client import Server
 from labeler.config import CONTROL
 from labeler.dataset import Dataset
 from labeler.gone import vanished_tasks
+from labeler.withdraw import withdraw_tasks
 
 _OVERLAP = timedelta(seconds=60)
 """Of two pulls: a transaction on the server may become visible after a later one's time."""
@@ -61,6 +62,7 @@ def pull_annotations(
     have vanished and `accept_deletions` does not say that this was meant.
     """
     report = PullReport()
+    withdraw_tasks(dataset, server, project)  # first of all: what we delete ourselves is nothing to be asked about
     _notice_gone(dataset, server, project, report, accept_deletions=accept_deletions)
     since = None
     vanished: list[Answer] = []

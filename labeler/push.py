@@ -20,6 +20,7 @@ from db.faults import fault
 from db.models import Image, LabellingProject, LabellingTask, TaskState
 from labeler.client import Server
 from labeler.dataset import Dataset
+from labeler.withdraw import drop_unsent, withdraw_tasks
 
 _BATCH = 1000
 _UPLOAD_FILES = 50
@@ -39,6 +40,8 @@ class PushReport:
 def push_tasks(dataset: Dataset, server: Server, project: LabellingProject, images: Sequence[int]) -> PushReport:
     """Make a task for each image, in this order, that has none yet. A task deleted on the server is not made again."""
     found = _reconcile(dataset, server, project)
+    withdraw_tasks(dataset, server, project)
+    drop_unsent(dataset, project)
     missing = _without_task(dataset, project, images)
     for batch in chunks(missing, _BATCH):
         _announce(dataset, server, project, batch)

@@ -87,7 +87,7 @@ def test_a_draft_takes_what_the_preset_knows() -> None:
     """Classes named by hand get the preset's queries, under the preset's spelling; unknown ones none."""
     text = edit.draft(None, ["jazzmaster", "Banjo"], "mine")
     assert 'name = "Jazzmaster"' in text
-    assert "fender jazzmaster" in text
+    assert "Fender Jazzmaster" in text
     assert 'name = "Banjo"' in text
     assert text.count("[[classes]]") == 2
 

@@ -13,10 +13,11 @@ import pytest
 from sqlalchemy import select
 
 from curate.crawl import claims, fetch
-from curate.crawl.crawl import CrawlReport, Target, crawl
+from curate.crawl.crawl import CrawlOptions, crawl
 from curate.crawl.interface import SourceError
 from curate.crawl.plan import targets
-from curate.crawl.sources import make
+from curate.crawl.report import CrawlReport, Target
+from curate.crawl.sources import Credentials, make
 from curate.doctor import examine
 from curate.project import Project, open_project
 from curate.status import status
@@ -52,6 +53,7 @@ def project(make_project: Callable[..., Project], web: Web) -> Project:
         dataset__validation="2",
         crawl__allow_private_addresses="true",
         crawl__openverse__url=f'"{web.url}"',
+        crawl__sources='["openverse"]',
     )
 
 
@@ -85,10 +87,15 @@ def put_pictures(web: Web, *numbers: int) -> list[str]:
 
 
 def run(
-    project: Project, *what: str, sources: tuple[str, ...] = ("openverse",), most: int | None = None
+    project: Project,
+    *what: str,
+    sources: tuple[str, ...] = ("openverse",),
+    most: int | None = None,
+    options: CrawlOptions = CrawlOptions(),  # noqa: B008 - frozen
 ) -> CrawlReport:
     """Crawl as the command does."""
-    return crawl(project, targets(project, what, sources, most), [make(name, project.settings) for name in sources])
+    wanted = targets(project, what, sources, most, recheck=options.recheck)
+    return crawl(project, wanted, [make(name, project.settings.crawl, Credentials()) for name in sources], options)
 
 
 def test_images_are_stored_with_all_that_the_source_said(project: Project, web: Web) -> None:
@@ -100,8 +107,12 @@ def test_images_are_stored_with_all_that_the_source_said(project: Project, web: 
         assert (sighting.source, sighting.query, sighting.name) == ("openverse", "Red", "1.jpg")
         assert sighting.page_url == "https://museum.example/1.jpg"
         assert (sighting.title, sighting.creator, sighting.creator_url) == ("title of /1.jpg", "Ann", "")
-        assert (sighting.licence, sighting.licence_version, sighting.attribution) == ("by-sa", "4.0", "by Ann")
-        assert sighting.extra == {"provider": "museum"}
+        assert (sighting.licence, sighting.licence_said, sighting.attribution) == (
+            "CC-BY-SA-4.0",
+            "by-sa 4.0",
+            "by Ann",
+        )
+        assert sighting.extra["provider"] == "museum"
         assert sighting.image_id == session.scalars(select(Image.id)).one()
     assert status(project).classes["Red"].images == 1
 
@@ -253,7 +264,7 @@ def test_requests_without_sense_are_refused(
 def test_an_unknown_source_is_refused(project: Project, name: str) -> None:
     """A source that is not there, or whose file is not, is told before any work."""
     with pytest.raises(ConfigError):
-        make(name, project.settings)
+        make(name, project.settings.crawl, Credentials())
 
 
 def test_two_crawls_at_once_fetch_each_address_once(project: Project, web: Web) -> None:
@@ -271,7 +282,6 @@ def test_two_crawls_at_once_fetch_each_address_once(project: Project, web: Web) 
         thread.start()
     for thread in threads:
         thread.join()
-    assert [report.found for report in reports] == [30, 30]
     assert sum(report.stored for report in reports) == 30
     assert all(web.asked[f"/{n}.jpg"] == 1 for n in range(30))
 
@@ -282,7 +292,8 @@ def claimed(project: Project, owner: str, lease: timedelta) -> bool:
         row = Candidate(address="http://x/1", state=CandidateState.CLAIMED, owner=owner, lease_until=now() + lease)
         session.add(row)
         session.flush()
-        return claims.claim(session, row.id, "me") is None
+        claims.release_stale(session)
+        return row.owner == owner
 
 
 @pytest.mark.parametrize(
@@ -331,7 +342,9 @@ def test_an_interrupted_crawl_lets_go(project: Project, web: Web) -> None:
         from curate.progress import QUIET  # noqa: PLC0415
 
         running = asyncio.create_task(
-            _Crawl(project, QUIET).run([Target("Red", 1, ("Red",), 6)], [make("openverse", project.settings)])
+            _Crawl(project, CrawlOptions(), QUIET).run(
+                [Target("Red", "class:1", 1, ("Red",), 6)], [make("openverse", project.settings.crawl, Credentials())]
+            )
         )
         await asyncio.sleep(0.25)
         running.cancel()

@@ -8,10 +8,10 @@ from typing import Any
 import imagehash
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from curate.config import IngestSettings
-from curate.ingest.facts import Facts, examine, header_refusal, sniff
+from curate.ingest.facts import Facts, examine, header_refusal, sharpness, sniff
 from db.reasons import Reason, Refusal
 from tests.pictures import encoded, jpeg, picture
 from trainer.pixels import to_rgb
@@ -49,6 +49,33 @@ def test_hash_is_the_one_of_imagehash() -> None:
         assert -(2**63) <= found.phash < 2**63
 
 
+@pytest.mark.parametrize("size", [(1024, 768), (768, 1024), (1500, 1000), (701, 503), (400, 1600), (2600, 300)])
+@pytest.mark.parametrize("orientation", [1, 3, 6, 7])
+def test_hash_of_any_shape_is_the_one_of_the_upright_picture(size: tuple[int, int], orientation: int) -> None:
+    """Sharp detail in pictures wide and tall, turned and mirrored, is hashed as imagehash hashes it when upright."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    pixels = np.random.default_rng(1).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(pixels), exif=exif)
+    found = examine(data, LIMITS)
+    assert isinstance(found, Facts)
+    with Image.open(io.BytesIO(data)) as image:
+        upright = ImageOps.exif_transpose(image)
+    assert (found.width, found.height) == upright.size
+    assert f"{found.phash & (2**64 - 1):016x}" == str(imagehash.phash(upright))
+
+
+@pytest.mark.parametrize("size", [(256, 256), (300, 700), (1000, 700), (1024, 768), (1280, 853), (2000, 3000)])
+def test_sharpness_is_near_that_of_exact_boxes(size: tuple[int, int]) -> None:
+    """The short cut through whole-numbered boxes moves it by few per cent."""
+    gray = picture(1, (600, 450)).convert("L").resize(size)
+    noise = np.random.default_rng(0).normal(0, 8, size[::-1])
+    gray = Image.fromarray((np.asarray(gray) + noise).clip(0, 255).astype(np.uint8))
+    small = np.asarray(gray.resize((256, 256), Image.Resampling.BOX)).astype(float)
+    laplacian = 4 * small[1:-1, 1:-1] - small[:-2, 1:-1] - small[2:, 1:-1] - small[1:-1, :-2] - small[1:-1, 2:]
+    assert sharpness(gray) == pytest.approx(np.abs(laplacian).mean(), rel=0.1)
+
+
 def test_a_blurred_copy_is_less_sharp() -> None:
     """Blowing a picture up from a smaller one lowers its sharpness."""
     rng = np.random.default_rng(0)
@@ -76,6 +103,19 @@ def test_a_jpeg_without_end_marker_is_corrupt() -> None:
 def test_a_png_without_end_is_corrupt() -> None:
     """A PNG whose rows are all there but whose end is not is refused, though Pillow takes it."""
     assert reason(encoded(picture(1), "PNG")[:-12]) is Reason.CORRUPT
+
+
+def test_a_jpeg_with_a_broken_header_is_corrupt() -> None:
+    """A header that cannot be read is damage, not a fault of the decoder's."""
+    assert reason(jpeg(1)[:20]) is Reason.CORRUPT
+    assert reason(jpeg(1)[:18] + bytes(40)) is Reason.CORRUPT
+
+
+def test_several_pictures_in_a_jpeg_are_a_jpeg() -> None:
+    """MPO, as cameras with two lenses write it, is a JPEG with more behind it: the first picture counts."""
+    found = examine(encoded(picture(1), "MPO", save_all=True, append_images=[picture(2)]), LIMITS)
+    assert isinstance(found, Facts)
+    assert found.format == "JPEG"
 
 
 def test_no_bytes_are_corrupt() -> None:
@@ -224,3 +264,19 @@ def test_a_damaged_exif_block_does_not_cost_the_picture() -> None:
     """A picture with broken metadata is taken as it lies."""
     data = encoded(picture(3), exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff garbage")
     assert isinstance(examine(data, LIMITS), Facts)
+
+
+def test_a_turned_picture_whose_exif_cannot_be_written_again_is_turned() -> None:
+    """What says how it lies was readable; that the rest of the block is not does not matter."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(io.BytesIO(encoded(picture(3, (120, 90)), exif=exif))) as image:
+        image.getexif()[0x0100] = "not a number"
+        assert to_rgb(image).size == (90, 120)
+
+
+def test_pixels_outlive_the_file_they_came_from() -> None:
+    """What `to_rgb` gives may be the opened image itself, and is whole after it was closed."""
+    with Image.open(io.BytesIO(jpeg(1))) as image:
+        rgb = to_rgb(image)
+    assert np.asarray(rgb).shape == (90, 120, 3)

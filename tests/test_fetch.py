@@ -14,8 +14,9 @@ import pytest
 
 from curate.config import CrawlSettings
 from curate.crawl import fetch
-from curate.crawl.fetch import Body, Fetcher, Kind, retry_after
+from curate.crawl.fetch import Fetcher
 from curate.crawl.robots import opted_out
+from curate.crawl.wire import Body, Kind, Unchanged, retry_after
 from db.reasons import Reason, Refusal
 from tests.web import Web, serve
 
@@ -33,11 +34,13 @@ def _no_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fetch, "_FIRST_BACKOFF_SECONDS", 0.01)
 
 
-def get(*urls: str, kind: Kind = Kind.IMAGE, max_bytes: int = 1_000_000, **settings: Any) -> list[Body | Refusal]:  # noqa: ANN401
+def get(
+    *urls: str, kind: Kind = Kind.IMAGE, max_bytes: int = 1_000_000, **settings: object
+) -> list[Body | Unchanged | Refusal]:
     """Fetch addresses side by side, by one fetcher that may reach loopback."""
-    chosen = CrawlSettings(**({"allow_private_addresses": True, "deadline_seconds": 5} | settings))
+    chosen = CrawlSettings.model_validate({"allow_private_addresses": True, "deadline_seconds": 5} | settings)
 
-    async def run() -> list[Body | Refusal]:
+    async def run() -> list[Body | Unchanged | Refusal]:
         async with Fetcher(chosen) as fetcher:
             return list(await asyncio.gather(*(fetcher.get(url, kind, max_bytes) for url in urls)))
 
@@ -283,6 +286,7 @@ def test_robots_txt_that_cannot_be_read_forbids_for_now(web: Web) -> None:
         ("noarchive, noindex", True),
         ("otherbot: noindex", False),
         ("otherbot: noindex, noai", False),
+        ("otherbot: noindex\nnoai", True),
         ("curate: noai", True),
         ("noarchive", False),
         ("unavailable_after: 25 Jun 2030 15:00:00 PST", False),
@@ -297,3 +301,44 @@ def test_opt_outs_are_read(header: str, ours: bool) -> None:
 def test_an_image_that_opts_out_is_not_taken(web: Web) -> None:
     """The header on the image itself decides, before its bytes are read."""
     assert refusal(web.put("/a.jpg", b"x", headers={"X-Robots-Tag": "noai"})).reason is Reason.OPTED_OUT
+
+
+def test_a_known_version_is_not_sent_again(web: Web) -> None:
+    """With what the server said of a version, it is asked for another one only."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        same = handler.headers["If-None-Match"] == '"1"' and handler.headers["If-Modified-Since"] == "yesterday"
+        handler.send_response(304 if same else 200)
+        handler.send_header("ETag", '"1"')
+        handler.send_header("Last-Modified", "yesterday")
+        handler.send_header("Content-Length", "0" if same else "4")
+        handler.end_headers()
+        handler.wfile.write(b"" if same else b"here")
+
+    web.put("/a", b"", script=answer)
+    (first,) = get(web.url + "/a")
+    assert isinstance(first, Body)
+
+    async def again() -> Body | Unchanged | Refusal:
+        async with Fetcher(CrawlSettings(allow_private_addresses=True)) as fetcher:
+            return await fetcher.get(web.url + "/a", Kind.IMAGE, 100, seen=first.seen)
+
+    assert isinstance(asyncio.run(again()), Unchanged)
+
+
+def test_a_credential_goes_to_its_host_and_no_other(web: Web) -> None:
+    """A redirect to another host is followed without the header; to the same host with it."""
+    with serve() as elsewhere:
+        elsewhere.put("/there", b"x")
+        web.put("/away", b"", status=302, headers={"Location": elsewhere.url + "/there"})
+        web.put("/near", b"", status=302, headers={"Location": "/here"})
+        web.put("/here", b"x")
+
+        async def run() -> None:
+            async with Fetcher(CrawlSettings(allow_private_addresses=True)) as fetcher:
+                for path in ("/away", "/near"):
+                    await fetcher.get(web.url + path, Kind.API, 100, headers={"Authorization": "Bearer secret"})
+
+        asyncio.run(run())
+        assert "Authorization" not in elsewhere.headers[-1]
+    assert web.headers[-1]["Authorization"] == "Bearer secret"

@@ -5,11 +5,13 @@ import ipaddress
 import socket
 from typing import Any
 
-import httpcore
-import httpx
 import pytest
+from yarl import URL
 
-from curate.crawl.guard import BlockedAddressError, GuardedBackend, UnknownHostError, is_public, parse
+from curate.config import CrawlSettings
+from curate.crawl.fetch import Fetcher
+from curate.crawl.guard import is_public, parse
+from curate.crawl.wire import Body, Kind, Unchanged
 from db.reasons import Reason, Refusal
 
 
@@ -72,60 +74,71 @@ def test_an_address_with_a_user_name_is_refused() -> None:
     assert found.reason is Reason.SCHEME_NOT_ALLOWED
 
 
-def connect(host: str, *, allow_private: bool = False) -> None:
-    """Try to open a connection."""
-    asyncio.run(GuardedBackend(allow_private=allow_private).connect_tcp(host, 9, timeout=1))
+def ask(url: str, *, allow_private: bool = False) -> Refusal:
+    """Why the fetcher does not get `url`."""
+
+    async def run() -> Body | Unchanged | Refusal:
+        async with Fetcher(CrawlSettings(allow_private_addresses=allow_private, attempts=1)) as fetcher:
+            return await fetcher.get(url, Kind.API, 1000)
+
+    found = asyncio.run(run())
+    assert isinstance(found, Refusal)
+    return found
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "::1"])
-def test_every_way_to_write_loopback_is_blocked(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def opened(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Addresses that a socket was connected to; every connection is refused there."""
+    found: list[str] = []
+
+    async def sock_connect(_self: object, _socket: socket.socket, address: tuple[str, int]) -> None:
+        found.append(address[0])
+        raise ConnectionRefusedError(111, "refused by the test")
+
+    monkeypatch.setattr(asyncio.selector_events.BaseSelectorEventLoop, "sock_connect", sock_connect)
+    return found
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "2130706433", "0x7f000001", "0177.0.0.1", "[::1]"])
+def test_every_way_to_write_loopback_is_blocked(host: str, opened: list[str]) -> None:
     """However a host is written, its resolved address is what counts, and no packet is sent."""
-
-    def never(*_: Any, **__: Any) -> None:  # noqa: ANN401 - however it is called
-        raise AssertionError("a connection was tried")
-
-    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", never)
-    with pytest.raises(BlockedAddressError):
-        connect(host)
+    assert ask(f"http://{host}:9/").reason is Reason.BLOCKED_ADDRESS
+    assert opened == []
 
 
-class _Inner:
-    """What the guard connects by; notes where to."""
-
-    def __init__(self) -> None:
-        self.connected: list[str] = []
-
-    async def connect_tcp(self, host: str, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:  # noqa: ANN401
-        self.connected.append(host)
-        return httpcore.AsyncMockStream([])
+@pytest.mark.parametrize(
+    "host", ["[::ffff:127.0.0.1]", "[64:ff9b::7f00:1]", "[2002:7f00:1::]", "224.0.0.1", "10.0.0.1"]
+)
+def test_literals_are_checked_as_names_are(host: str, opened: list[str]) -> None:
+    """An address needs no look-up, and is refused all the same before a socket is connected."""
+    assert ask(f"http://{host}/").reason is Reason.BLOCKED_ADDRESS
+    assert opened == []
 
 
-def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> _Inner:
-    """Let names resolve to each of `answers` in turn, and note what is connected to."""
+def resolving(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
+    """Let names resolve to each of `answers` in turn."""
     left = list(answers)
 
     async def getaddrinfo(*_: Any, **__: Any) -> list[Any]:  # noqa: ANN401 - asyncio's signature
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 80)) for address in left.pop(0)]
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
-    inner = _Inner()
-    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", lambda _self, *a, **k: inner.connect_tcp(*a, **k))
-    return inner
 
 
-def test_the_connection_goes_to_the_checked_address(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_connection_goes_to_the_checked_address(monkeypatch: pytest.MonkeyPatch, opened: list[str]) -> None:
     """A name that resolves otherwise the second time gains nothing: it is resolved once."""
-    inner = resolving(monkeypatch, ["93.184.216.34"], ["127.0.0.1"])
-    connect("rebinding.example")
-    assert inner.connected == ["93.184.216.34"]
+    resolving(monkeypatch, ["93.184.216.34"], ["127.0.0.1"])
+    assert ask("http://rebinding.example/").reason is Reason.CONNECTION_FAILED
+    assert opened == ["93.184.216.34"]
 
 
-def test_one_bad_record_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A name with a public and a private address is refused whole."""
-    inner = resolving(monkeypatch, ["93.184.216.34", "10.0.0.1"])
-    with pytest.raises(BlockedAddressError, match=r"10\.0\.0\.1"):
-        connect("mixed.example")
-    assert inner.connected == []
+def test_one_bad_record_refuses(monkeypatch: pytest.MonkeyPatch, opened: list[str]) -> None:
+    """A name with a public and a private address is refused whole, and the private one is named."""
+    resolving(monkeypatch, ["93.184.216.34", "10.0.0.1"])
+    found = ask("http://mixed.example/")
+    assert found.reason is Reason.BLOCKED_ADDRESS
+    assert "10.0.0.1" in found.detail
+    assert opened == []
 
 
 def test_a_name_that_does_not_resolve_is_told_as_that(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -135,12 +148,11 @@ def test_a_name_that_does_not_resolve_is_told_as_that(monkeypatch: pytest.Monkey
         raise socket.gaierror(-2, "Name or service not known")
 
     monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", fail)
-    with pytest.raises(UnknownHostError):
-        connect("nowhere.invalid")
+    assert ask("http://nowhere.invalid/").reason is Reason.DNS_FAILURE
 
 
 def test_names_of_any_script_are_read() -> None:
     """An international host name is brought to the form that DNS has."""
     found = parse("http://bücher.example/ä.jpg")
-    assert isinstance(found, httpx.URL)
-    assert found.raw_host == b"xn--bcher-kva.example"
+    assert isinstance(found, URL)
+    assert found.raw_host == "xn--bcher-kva.example"

@@ -9,7 +9,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def load(items: Sequence[Item], side: int, folder: Path, watcher: Watcher = SILE
     name = digest("\n".join(item.sha256 for item in items).encode())[:16]
     path = folder / f"{side}-{name}.u8"
     shape = (len(items), side, side, 3)
-    if not path.with_suffix(".json").exists():
+    if not (path.exists() and path.with_suffix(".json").exists()):
         try:
             folder.mkdir(parents=True, exist_ok=True)
             sweep(folder)
@@ -62,6 +62,17 @@ def load(items: Sequence[Item], side: int, folder: Path, watcher: Watcher = SILE
         _tidy(folder, side)
     os.utime(path)
     return np.memmap(path, np.uint8, "r", shape=shape)
+
+
+def discard(folder: Path, hashes: Collection[str]) -> None:
+    """Remove every cache that holds one of these images, or that does not say what it holds."""
+    for path in folder.glob("*.u8"):
+        try:
+            held = not set(json.loads(path.with_suffix(".json").read_text())).isdisjoint(hashes)
+        except (OSError, ValueError):
+            held = True
+        if held:
+            _remove(path)
 
 
 def _build(path: Path, items: Sequence[Item], side: int, watcher: Watcher) -> None:
@@ -112,5 +123,9 @@ def _take_over(pixels: Pixels, items: Sequence[Item], side: int, folder: Path) -
 def _tidy(folder: Path, side: int) -> None:
     caches = sorted(folder.glob(f"{side}-*.u8"), key=lambda path: path.stat().st_mtime, reverse=True)
     for path in caches[_KEPT:]:
-        path.with_suffix(".json").unlink(missing_ok=True)
-        path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    path.with_suffix(".json").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)

@@ -14,11 +14,12 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
     EXIF orientation is applied; an animation gives its first frame; 16-bit gray is scaled to 8 bits; transparency is
     laid over white; CMYK goes by Pillow's plain conversion, without a colour profile. Raises whatever the decoder does.
+    `image` itself is turned, and given back where it is RGB: copying it took longer than decoding it.
     """
     image.load()
     # A damaged EXIF block says nothing about the pixels: the picture is then taken as it lies.
     with contextlib.suppress(Exception):
-        image = ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)
     if image.mode in {"I", "I;16", "I;16L", "I;16B", "I;16N"}:
         image = Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8))
     if image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info:

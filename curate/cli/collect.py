@@ -22,6 +22,14 @@ def register(app: typer.Typer) -> None:
     command(app, "dedup")(dedup)
 
 
+class Licence(StrEnum):
+    """Which licences a crawl takes."""
+
+    ANY = "any"
+    OPEN = "open"
+    COMMERCIAL = "commercial"
+
+
 def crawl(
     around: Surroundings,
     what: Annotated[
@@ -31,25 +39,41 @@ def crawl(
     source: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="S", help="openverse, site=URL, urls=FILE or folder=DIR, instead of crawl.sources; repeatable."
+            metavar="S",
+            help="openverse, commons, bing, google, flickr, site=URL, urls=FILE or folder=DIR,"
+            " instead of crawl.sources; repeatable.",
         ),
     ] = None,
     most: Annotated[
         int | None, typer.Option("--max", min=1, metavar="N", help="New images for each WHAT, whatever it lacks.")
     ] = None,
+    licence: Annotated[
+        Licence | None,
+        typer.Option(help="any; open: known to be free to use; commercial: also for commercial ends."),
+    ] = None,
+    recheck: Annotated[
+        bool, typer.Option("--recheck", help="Ask for nothing new, but again for what was found: it may have changed.")
+    ] = False,
 ) -> Outcome:
     """Collect images from the web until each class has its target, or its sources have no more."""
-    from curate.cli import show
+    import os
+
+    from curate.cli import show_crawl
+    from curate.crawl.crawl import CrawlOptions
     from curate.crawl.crawl import crawl as run
     from curate.crawl.plan import targets
-    from curate.crawl.sources import make
+    from curate.crawl.sources import Credentials, make
+    from curate.rights import Policy
 
     project = around.project()
-    names = source or list(project.settings.crawl.sources)
-    finders = [make(name, project.settings) for name in names]
-    report = run(project, targets(project, what or [], names, most), finders, around.progress)
+    settings = project.settings.crawl
+    names = source or list(settings.sources)
+    finders = [make(name, settings, Credentials.of(os.environ)) for name in names]
+    options = CrawlOptions(Policy(licence or settings.licence), recheck)
+    wanted = targets(project, what or [], names, most, recheck=recheck)
+    report = run(project, wanted, finders, options, around.progress)
     failed = bool(report.failed or report.problems)
-    return Outcome(show.crawl_data(report), show.crawl(report), SOME_FAILED if failed else 0)
+    return Outcome(show_crawl.crawl_data(report), show_crawl.crawl(report), SOME_FAILED if failed else 0)
 
 
 def import_(

@@ -60,13 +60,22 @@ def config(
     return Outcome({"key": key, "value": found}, f"{key} = {found!r}")
 
 
-def status(around: Surroundings) -> Outcome:
+def status(
+    around: Surroundings,
+    crawl: Annotated[
+        bool, typer.Option("--crawl", help="What became of every address, by class and source, instead.")
+    ] = False,
+) -> Outcome:
     """Show where everything stands: images and labels of each class, runs, and what is left to do."""
     from dataclasses import asdict
 
-    from curate.cli import show
+    from curate.cli import show, show_crawl
+    from curate.crawl.account import account
     from curate.status import status as measure
 
+    if crawl:
+        kept = account(around.project())
+        return Outcome(asdict(kept), show_crawl.account(kept))
     found = measure(around.project())
     return Outcome(asdict(found), show.status(found))
 
@@ -105,16 +114,37 @@ def export(
 def doctor(
     around: Surroundings,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what can be mended without losing anything.")] = False,
+    sources: Annotated[
+        bool, typer.Option("--sources", help="Ask each source of crawl.sources one small question instead.")
+    ] = False,
 ) -> Outcome:
     """Check files, rows and hashes against each other."""
     from dataclasses import asdict
 
+    if sources:
+        return _sources(around)
     from curate.cli import show
     from curate.doctor import examine
 
     problems = examine(around.project(), repair=repair, progress=around.progress)
     left = [problem for problem in problems if not problem.repaired]
     return Outcome({"problems": [asdict(p) for p in problems]}, show.problems(problems), SOME_FAILED if left else 0)
+
+
+def _sources(around: Surroundings) -> Outcome:
+    import os
+    from dataclasses import asdict
+
+    from curate.cli import show_crawl
+    from curate.crawl.sources import Credentials, make
+    from curate.crawl.watch import examine
+
+    settings = around.project().settings.crawl
+    finders = [make(name, settings, Credentials.of(os.environ)) for name in settings.sources]
+    found = examine(finders, settings)
+    problems = [asdict(one) for one in found if one.reason]
+    data = {"sources": [asdict(one) for one in found], "problems": problems}
+    return Outcome(data, show_crawl.health(found), SOME_FAILED if problems else 0)
 
 
 def db_upgrade(around: Surroundings) -> Outcome:

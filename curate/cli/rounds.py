@@ -45,7 +45,7 @@ def demo(
     """
     from dataclasses import asdict
 
-    from curate.cli import show
+    from curate.cli import show, show_crawl
     from curate.cli.label import cache
     from curate.demo.story import demo as run
 
@@ -53,7 +53,7 @@ def demo(
     data = {
         "project": str(report.folder),
         "rounds": [asdict(one) for one in report.rounds],
-        "crawl": show.crawl_data(report.crawl),
+        "crawl": show_crawl.crawl_data(report.crawl),
         "duplicates": report.duplicates,
         "held_out": report.held_out,
     }

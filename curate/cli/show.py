@@ -1,6 +1,6 @@
 """What people read on stdout, and the JSON where it is not simply the report."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -8,10 +8,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from curate.cli import show_crawl
+
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from curate.crawl.crawl import CrawlReport
     from curate.dedup.search import DedupReport
     from curate.demo.story import DemoReport
     from curate.doctor import Problem
@@ -32,15 +33,6 @@ def _table(*headers: str, numbers: Iterable[str] = ()) -> Table:
     for header in headers:
         table.add_column(header, justify="right" if header in numbers else "left")
     return table
-
-
-def _failed(failed: Mapping[str, int]) -> str:
-    total = sum(failed.values())
-    return (
-        f"{total} failed ({', '.join(f'{reason} {n}' for reason, n in sorted(failed.items()))})"
-        if total
-        else "none failed"
-    )
 
 
 def status(found: "Status") -> RenderableType:
@@ -78,35 +70,6 @@ def split(report: "SplitReport") -> RenderableType:
     return Group(table, "", *(Text(line) for line in lines))
 
 
-def crawl_data(report: "CrawlReport") -> dict[str, Any]:
-    """Counts that add up."""
-    return {
-        "found": report.found,
-        "stored": report.stored,
-        "duplicates": report.duplicates,
-        "known": report.known,
-        "failed": dict(report.failed),
-        "waiting": report.waiting,
-        "targets": {name: {"stored": t.stored, "want": t.want, "full": t.full} for name, t in report.targets.items()},
-        "problems": [
-            {"source": source, "query": query, "reason": r.reason.value, "detail": r.detail}
-            for source, query, r in report.problems
-        ],
-    }
-
-
-def crawl(report: "CrawlReport") -> RenderableType:
-    """What was found, and how each target stands."""
-    counts = f"{report.stored} stored, {report.duplicates} exact copies, {report.known} known before"
-    lines = [f"{report.found} addresses: {counts}, {_failed(report.failed)}"]
-    for name, target in report.targets.items():
-        stands = "full" if target.full else "its sources have no more"
-        lines.append(f"{name}: {target.stored} new images, {stands}")
-    if not report.targets:
-        lines.append("no class is short; --max N asks for more of a class that you name")
-    return Text("\n".join(lines))
-
-
 def import_data(report: "ImportReport") -> dict[str, Any]:
     """Counts that add up to the files, and each file that failed."""
     return {
@@ -120,7 +83,7 @@ def import_data(report: "ImportReport") -> dict[str, Any]:
 
 def imported(report: "ImportReport") -> RenderableType:
     """Counts, and the first files that failed."""
-    counts = f"{report.stored} images stored, {report.duplicates} exact copies, {_failed(report.failed)}"
+    counts = f"{report.stored} images stored, {report.duplicates} exact copies, {show_crawl.failed(report.failed)}"
     lines = [f"{counts}; {len(report.labelled_ids)} labelled"]
     lines += [f"  {path}: {refusal}" for path, refusal in report.failures[:_SHOWN]]
     if len(report.failures) > _SHOWN:
@@ -208,7 +171,12 @@ def demo(report: "DemoReport", folder: "Path") -> RenderableType:
         f"label on:    curate label start --project {folder} && curate label open --project {folder}",
     ]
     return Group(
-        crawl(report.crawl), f"{report.duplicates} near-duplicates taken out", "", table, "", *map(Text, lines)
+        show_crawl.crawl(report.crawl),
+        f"{report.duplicates} near-duplicates taken out",
+        "",
+        table,
+        "",
+        *map(Text, lines),
     )
 
 

@@ -3,18 +3,37 @@
 import os
 import socket
 import uuid
-from collections.abc import Sequence
-from datetime import timedelta
+from collections import Counter
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
-from sqlalchemy import select, update
+from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from curate.crawl.wire import Seen
+from db.batches import chunks
 from db.files import process_lives
-from db.models import Candidate, CandidateState
+from db.models import Candidate, CandidateState, Sighting
 from db.models.base import now
+from db.reasons import Reason
 
 LEASE = timedelta(seconds=60)
 """After this long without a sign of life a claim is taken over; on the same machine, as soon as its process ends."""
+_PASSING = [reason for reason in Reason if reason.passing]
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """One claimed candidate."""
+
+    id: int
+    address: str
+    host: str
+    local: bool
+    source: str
+    """The source that showed it first."""
+    seen: Seen
 
 
 def new_owner() -> str:
@@ -22,23 +41,87 @@ def new_owner() -> str:
     return f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
 
 
-def claim(session: Session, candidate_id: int, owner: str) -> Candidate | None:
-    """Take a candidate, unless it is decided for good or another living process has it."""
-    candidate = session.get_one(Candidate, candidate_id)
-    if not is_open(candidate):
-        return None
-    candidate.state, candidate.owner, candidate.lease_until = CandidateState.CLAIMED, owner, now() + LEASE
-    candidate.attempts += 1
-    return candidate
+def claim(session: Session, target: str, owner: str, most: int, per_host: int, started: Counter[str]) -> list[Work]:
+    """Take up to `most` open candidates of a target, oldest first, so that no host has more than `per_host` in work.
+
+    `started` is what each host has in work already. Hosts that have enough are passed over, not waited for.
+    """
+    found: list[Candidate] = []
+    count = Counter(started)
+    # Each pass sets aside the hosts that the one before has filled: a list sorted by host must not hold up the others.
+    while len(found) < most:
+        enough = [host for host, number in count.items() if host and number >= per_host]
+        rows = session.scalars(
+            select(Candidate)
+            .where(Candidate.target == target, _is_open(), Candidate.host.not_in(enough))
+            .where(Candidate.id.not_in([candidate.id for candidate in found]))
+            .order_by(Candidate.id)
+            .limit(most - len(found))
+        ).all()
+        taken = []
+        for candidate in rows:
+            if not candidate.host or count[candidate.host] < per_host:
+                count[candidate.host] += 1
+                taken.append(candidate)
+        found += taken
+        if len(taken) == len(rows):
+            break
+    return _claimed(session, found, owner)
 
 
-def is_open(candidate: Candidate) -> bool:
-    """Whether there is something left to do for a candidate that no living process does."""
-    if candidate.state is CandidateState.FAILED:
-        return candidate.reason is not None and candidate.reason.passing
-    if candidate.state is CandidateState.CLAIMED:
-        return is_stale(candidate)
-    return candidate.state is CandidateState.PENDING
+def _is_open() -> ColumnElement[bool]:
+    abandoned = and_(Candidate.state == CandidateState.CLAIMED, Candidate.lease_until < now())
+    return or_(Candidate.state == CandidateState.PENDING, abandoned)
+
+
+def _claimed(session: Session, candidates: Sequence[Candidate], owner: str) -> list[Work]:
+    ids = [candidate.id for candidate in candidates]
+    session.execute(
+        update(Candidate)
+        .where(Candidate.id.in_(ids))
+        .values(state=CandidateState.CLAIMED, owner=owner, lease_until=now() + LEASE, attempts=Candidate.attempts + 1)
+        .execution_options(synchronize_session=False)
+    )
+    first = select(func.min(Sighting.id)).where(Sighting.candidate_id.in_(ids)).group_by(Sighting.candidate_id)
+    sources = {
+        row[0]: row[1]
+        for row in session.execute(select(Sighting.candidate_id, Sighting.source).where(Sighting.id.in_(first)))
+    }
+    return [_work(candidate, sources.get(candidate.id, "")) for candidate in candidates]
+
+
+def _work(candidate: Candidate, source: str) -> Work:
+    # Only of what is here can a server say that it has not changed.
+    seen = Seen(candidate.etag, candidate.last_modified) if candidate.image_id is not None else Seen()
+    return Work(candidate.id, candidate.address, candidate.host, candidate.local, source, seen)
+
+
+def reopen(session: Session, target: str, before: datetime) -> None:
+    """Take up again what failed before a moment for a reason that may have passed."""
+    failed = (Candidate.state == CandidateState.FAILED) & Candidate.reason.in_(_PASSING)
+    mine = (Candidate.target == target) & failed & (Candidate.decided_at < before)
+    session.execute(update(Candidate).where(mine).values(state=CandidateState.PENDING))
+
+
+def recheck(session: Session, target: str) -> None:
+    """Take up again everything that a target's addresses once gave, to see whether it has changed."""
+    decided = Candidate.state.in_([CandidateState.STORED, CandidateState.DUPLICATE])
+    mine = (Candidate.target == target) & decided & Candidate.local.is_(False)
+    session.execute(update(Candidate).where(mine).values(state=CandidateState.PENDING))
+
+
+def open_count(session: Session, target: str) -> int:
+    """How many candidates of a target nobody has claimed."""
+    query = select(func.count()).select_from(Candidate)
+    return session.scalar(query.where(Candidate.target == target, _is_open())) or 0
+
+
+def taken_by_others(session: Session, ids: Collection[int]) -> int:
+    """How many of these are no longer open."""
+    return sum(
+        session.scalar(select(func.count()).select_from(Candidate).where(Candidate.id.in_(batch), ~_is_open())) or 0
+        for batch in chunks(ids)
+    )
 
 
 def is_stale(candidate: Candidate) -> bool:
@@ -58,20 +141,26 @@ def renew(session: Session, owner: str) -> None:
 
 def release(session: Session, owner: str) -> None:
     """Let go of everything that `owner` has claimed and not decided."""
-    _reopen(session, list(session.scalars(select(Candidate).where(Candidate.owner == owner))))
+    mine = (Candidate.owner == owner) & (Candidate.state == CandidateState.CLAIMED)
+    _let_go(session, list(session.scalars(select(Candidate.id).where(mine))))
+
+
+def release_some(session: Session, ids: Collection[int], owner: str) -> None:
+    """Let go of these, as far as `owner` still has them."""
+    for batch in chunks(ids):
+        mine = (Candidate.owner == owner) & (Candidate.state == CandidateState.CLAIMED) & Candidate.id.in_(batch)
+        _let_go(session, list(session.scalars(select(Candidate.id).where(mine))))
 
 
 def release_stale(session: Session) -> int:
     """Let go of what dead processes have claimed, and give how much that was."""
     claimed = session.scalars(select(Candidate).where(Candidate.state == CandidateState.CLAIMED))
-    stale = [candidate for candidate in claimed if is_stale(candidate)]
-    _reopen(session, stale)
+    stale = [candidate.id for candidate in claimed if is_stale(candidate)]
+    _let_go(session, stale)
     return len(stale)
 
 
-def _reopen(session: Session, candidates: Sequence[Candidate]) -> None:
-    for candidate in candidates:
-        if candidate.state is CandidateState.CLAIMED:
-            candidate.state = CandidateState.PENDING
-        candidate.owner = candidate.lease_until = None
-    session.flush()
+def _let_go(session: Session, ids: Collection[int]) -> None:
+    for batch in chunks(ids):
+        values = {"state": CandidateState.PENDING, "owner": None, "lease_until": None}
+        session.execute(update(Candidate).where(Candidate.id.in_(batch)).values(values))

@@ -1,16 +1,18 @@
 """Which addresses may be connected to: what a crawled page links to must never reach into a private network.
 
 Names and literals alike are resolved once, every address of the answer is checked, and the connection goes to the
-checked address itself: a second look-up could answer otherwise (DNS rebinding).
+checked address itself: a second look-up could answer otherwise (DNS rebinding). The check is made again where the
+socket is opened, which also sees hosts written as numbers.
 """
 
 import asyncio
 import ipaddress
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable
 
-import httpcore
-import httpx
+from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import AddrInfoType
+from yarl import URL
 
 from db.reasons import Reason, Refusal
 
@@ -20,12 +22,8 @@ _SCHEMES = {"http", "https"}
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
-class BlockedAddressError(Exception):
+class BlockedAddressError(OSError):
     """A host resolves to an address that must not be connected to."""
-
-
-class UnknownHostError(Exception):
-    """A host name does not resolve."""
 
 
 def is_public(address: IPAddress) -> bool:
@@ -54,56 +52,82 @@ def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     return None
 
 
-def parse(url: str) -> httpx.URL | Refusal:
-    """Read a URL from the web; only http(s) with a host and without a password in it is taken."""
+def parse(url: str) -> URL | Refusal:
+    """Read a URL from the web; only http(s) with a host and without a user name in it is taken."""
     try:
-        parsed = httpx.URL(url)
-    except (httpx.InvalidURL, ValueError) as error:
+        parsed = URL(url)
+        host = parsed.host
+        port = parsed.port
+    except (ValueError, TypeError) as error:
         return Refusal(Reason.SCHEME_NOT_ALLOWED, f"no URL: {error}")
-    if parsed.scheme not in _SCHEMES or not parsed.host:
+    if parsed.scheme not in _SCHEMES or not host or not port:
         return Refusal(Reason.SCHEME_NOT_ALLOWED, parsed.scheme or "no scheme")
-    if parsed.userinfo:
+    if parsed.user is not None or parsed.password is not None:
         return Refusal(Reason.SCHEME_NOT_ALLOWED, "the address carries a user name")
-    return parsed
+    canonical = _canonical(host)
+    return parsed if canonical == host else parsed.with_host(canonical)
 
 
-class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Opens connections for httpcore, to checked addresses alone."""
+def _canonical(host: str) -> str:
+    """Write a host that is a number (`127.1`, `2130706433`, `0x7f000001`, `0177.0.0.1`) as browsers take it."""
+    if not host[0].isdigit():
+        return host
+    try:
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except OSError:
+        return host
+
+
+def host_of(url: str) -> str:
+    """Scheme, name and port of an address, as `candidates.host` keeps it; empty where it is no web address."""
+    parsed = parse(url)
+    return "" if isinstance(parsed, Refusal) else origin(parsed)
+
+
+def origin(url: URL) -> str:
+    """Scheme, name and port of a URL that `parse` took."""
+    return f"{url.scheme}://{url.authority}"
+
+
+class GuardedResolver(AbstractResolver):
+    """Resolves names for aiohttp, to checked addresses alone; one bad record refuses the name whole."""
 
     def __init__(self, *, allow_private: bool) -> None:
         self._allow_private = allow_private
-        self._inner = httpcore.AnyIOBackend()
 
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109 - httpcore's signature
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        """Connect to the first address of `host` that answers, after checking all of them."""
-        addresses = await self._resolve(host, port)
-        for number, address in enumerate(addresses, 1):
-            try:
-                return await self._inner.connect_tcp(str(address), port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout):
-                if number == len(addresses):
-                    raise
-        raise UnknownHostError(host)
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await self._inner.sleep(seconds)
-
-    async def _resolve(self, host: str, port: int) -> list[IPAddress]:
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """Give every address of `host`. Raises BlockedAddressError, or OSError where there is none."""
         try:
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as error:
-            raise UnknownHostError(f"{host}: {error}") from error
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, family=family, type=socket.SOCK_STREAM)
+        except UnicodeError as error:
+            raise OSError(f"{host}: {error}") from error
+        addresses = list(dict.fromkeys((entry[0], str(entry[4][0])) for entry in found))
+        for _, address in addresses:
+            self.check(address, host)
+        return [_result(host, address, port, kind) for kind, address in addresses]
+
+    def check(self, address: str, host: str) -> None:
+        """Raise BlockedAddressError for an address that is not public."""
         # A scope such as fe80::1%eth0 is no part of the address.
-        addresses = [ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found]
-        bad = [address for address in addresses if not is_public(address)]
-        if bad and not self._allow_private:
-            raise BlockedAddressError(f"{host} is {bad[0]}, no public address")
-        return list(dict.fromkeys(addresses))
+        if not self._allow_private and not is_public(ipaddress.ip_address(address.partition("%")[0])):
+            raise BlockedAddressError(f"{host} is {address}, no public address")
+
+    def socket_factory(self) -> Callable[[AddrInfoType], socket.socket]:
+        """Make what opens aiohttp's sockets: the last look at an address, and the only one at a literal."""
+
+        def opened(info: AddrInfoType) -> socket.socket:
+            address = str(info[4][0])
+            self.check(address, address)
+            return socket.socket(info[0], info[1], info[2])
+
+        return opened
+
+    async def close(self) -> None:
+        """Have nothing to let go of."""
+
+
+def _result(host: str, address: str, port: int, family: int) -> ResolveResult:
+    flags = socket.AI_NUMERICHOST | socket.AI_NUMERICSERV
+    return ResolveResult(hostname=host, host=address, port=port, family=family, proto=0, flags=flags)

@@ -1,18 +1,22 @@
 """From what a user asks for to what is crawled: classes by name, free queries, and every class that is short."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from curate.crawl.crawl import Target
+from curate.crawl.report import Target
 from curate.crawl.sources import searches
 from curate.project import Project
 from curate.status import ClassStatus, status
 from db.errors import ConfigError, DatasetError
 
 
-def targets(project: Project, what: Sequence[str], sources: Sequence[str], most: int | None) -> list[Target]:
+def targets(
+    project: Project, what: Sequence[str], sources: Sequence[str], most: int | None, *, recheck: bool = False
+) -> list[Target]:
     """Plan a crawl. `most` sets how many images each target may bring, whatever the class lacks.
 
-    Raises ConfigError where the request makes no sense.
+    With `recheck`, whatever was found for these targets is asked for again. Raises ConfigError where the request
+    makes no sense.
     """
     lists = [name for name in sources if not searches(name)]
     if lists and len(sources) > 1:
@@ -21,12 +25,14 @@ def targets(project: Project, what: Sequence[str], sources: Sequence[str], most:
         raise ConfigError(f"--source {lists[0]} fills one class, or none; {len(what)} were named")
     stands = status(project).classes
     if not what and not lists:
-        what = [name for name, counts in stands.items() if counts.images < counts.target]
+        what = [name for name, counts in stands.items() if recheck or counts.images < counts.target]
     with project.database.read() as session:
         ids = project.classes(session)
-    if not what:
-        return [Target("all of it", None, ("",), most)] if lists else []
-    return [_target(project, name, ids, stands, most, is_list=bool(lists)) for name in what]
+    if lists and not what:
+        found = [Target(lists[0], f"list:{lists[0]}", None, ("",), most)]
+    else:
+        found = [_target(project, name, ids, stands, most, is_list=bool(lists)) for name in what]
+    return [replace(target, want=None) for target in found] if recheck else found
 
 
 def _target(
@@ -37,7 +43,10 @@ def _target(
     except DatasetError:
         if is_list:
             raise
-        return Target(name, None, (name,), most if most is not None else project.settings.dataset.target)
+        want = most if most is not None else project.settings.dataset.target
+        return Target(name, f"query:{name}", None, (name,), want)
+    key, class_id = f"class:{ids[name]}", ids[name]
+    if is_list:
+        return Target(name, key, class_id, ("",), most)
     missing = max(0, stands[name].target - stands[name].images)
-    want = most if most is not None else None if is_list else missing
-    return Target(name, ids[name], ("",) if is_list else project.settings.queries(name), want)
+    return Target(name, key, class_id, project.settings.queries(name), missing if most is None else most)

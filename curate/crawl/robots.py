@@ -32,14 +32,23 @@ class Robots:
         """Whether we may fetch `url`."""
         return bool(self.rules.can_fetch(url, AGENT))
 
+    @property
+    def delay(self) -> float:
+        """Seconds between two requests that the host asks for; 0 where it asks for none."""
+        return float(self.rules.crawl_delay(AGENT) or 0.0)
+
 
 def opted_out(header: str) -> bool:
     """Whether an X-Robots-Tag keeps an image from being indexed or learned from.
 
-    Directives may be meant for one agent: `otherbot: noindex` is not for us.
+    Directives may be meant for one agent: `otherbot: noindex` is not for us. Each line speaks for itself.
     """
+    return any(_line_opts_out(line) for line in header.lower().split("\n"))
+
+
+def _line_opts_out(line: str) -> bool:
     agent = ""
-    for part in header.lower().split(","):
+    for part in line.split(","):
         name, colon, directive = part.strip().partition(":")
         if colon and name.strip() not in {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}:
             agent, word = name.strip(), directive.strip()

@@ -1,11 +1,12 @@
 """From verified pairs to groups: connected components, each with one keeper."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
+from db.batches import chunks
 from db.models import DuplicateGroup, DuplicatePair, Image, ImageState
 
 
@@ -108,3 +109,22 @@ def _apply(session: Session, wanted: Mapping[int, tuple[int, bool]], images: Map
     for number, (group_id, is_keeper) in changes.items():
         session.execute(update(Image).where(Image.id == number).values(group_id=group_id, is_keeper=is_keeper))
     return len(changes)
+
+
+def extra_copies(session: Session, ids: Collection[int]) -> int:
+    """How many of these images show what others show: all of a group but one, or but none if others were there before.
+
+    Adding images raises the number of different photographs by `len(ids)` less this.
+    """
+    chosen = set(ids)
+    groups: dict[int, list[int]] = {}
+    for batch in chunks(chosen):
+        mine = select(Image.group_id).where(Image.id.in_(batch), Image.group_id.is_not(None))
+        for group_id, number in session.execute(select(Image.group_id, Image.id).where(Image.group_id.in_(mine))):
+            if group_id is not None:
+                groups.setdefault(group_id, []).append(number)
+    extra = 0
+    for members in groups.values():
+        known = chosen.intersection(members)
+        extra += len(known) if len(known) < len(set(members)) else len(known) - 1
+    return extra

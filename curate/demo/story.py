@@ -8,9 +8,10 @@ from pathlib import Path
 from curate import edit
 from curate import project as projects
 from curate.config import FILE_NAME
-from curate.crawl.crawl import CrawlReport, crawl
+from curate.crawl.crawl import crawl
 from curate.crawl.plan import targets
-from curate.crawl.sources import make
+from curate.crawl.report import CrawlReport
+from curate.crawl.sources import Credentials, make
 from curate.dedup.search import dedup
 from curate.demo.annotator import Annotator
 from curate.demo.web import serve
@@ -26,6 +27,7 @@ from db.files import write_atomically
 _ALWAYS = {
     "dataset.name": "demo",
     "crawl.allow_private_addresses": "true",
+    "crawl.sources": '["openverse"]',
     "train.arch": "resnet18",
     "train.init": "none",
     "train.device": "cpu",
@@ -39,8 +41,8 @@ class Scale:
     rounds: int = 2
     batch: int = 260
     """Labels a round."""
-    collect: int = 56
-    """Images a class: more than its target, since some show another guitar and some are copies."""
+    collect: int = 52
+    """Different images a class: more than its target, since some show another guitar."""
     originals: int = 50
     """Of these, drawings of their own."""
     held_out: int = 12
@@ -127,7 +129,8 @@ def _project(folder: Path) -> Iterator[Project]:
 def _collect(project: Project, classes: list[str], scale: Scale, progress: Progress) -> DemoReport:
     names = list(project.settings.crawl.sources)
     wanted = targets(project, classes, names, scale.collect)
-    crawled = crawl(project, wanted, [make(name, project.settings) for name in names], progress)
+    finders = [make(name, project.settings.crawl, Credentials()) for name in names]
+    crawled = crawl(project, wanted, finders, progress=progress)
     groups = dedup(project, progress).groups
     return DemoReport(project.root, crawled, sum(len(group.members) - 1 for group in groups), 0)
 

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from curate.progress import QUIET, Progress
 from curate.project import Project
-from curate.split import latest_snapshot
+from curate.split import latest_snapshot, refuse_forgotten
 from db.batches import chunks
 from db.errors import DatasetError
 from db.files import sweep, write_atomically
@@ -92,6 +92,7 @@ def present_split(project: Project, session: Session) -> list[Exported]:
     snapshot = latest_snapshot(session)
     if snapshot is None:
         raise DatasetError("there is no split to export yet; make one with `curate split`")
+    refuse_forgotten(session, snapshot.id)
     items = {item.image_id: item for item in snapshot.items}
     found: list[Exported] = []
     for ids in chunks(items):

@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from curate.config import IngestSettings
+from curate.ingest.shrink import shrink
 from db.reasons import Reason, Refusal
 from db.store import EXTENSIONS
 from trainer.pixels import to_rgb
@@ -71,13 +72,11 @@ def _guarded(
     kind = sniff(data)
     if isinstance(kind, Refusal):
         return kind
-    # MPO is a JPEG with further pictures behind it, as some cameras write.
-    formats = ["JPEG", "MPO"] if kind == "JPEG" else [kind]
     try:
         with warnings.catch_warnings():
             # Pillow warns of odd but readable files; its size warning is replaced by our limits.
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=formats) as image:
+            with Image.open(io.BytesIO(data), formats=[kind]) as image:
                 return _size_refusal(*image.size, limits) or then(image, data, kind)
     except Image.DecompressionBombError as error:
         return Refusal(Reason.TOO_LARGE, str(error))
@@ -110,14 +109,15 @@ def _facts(image: Image.Image, data: bytes, kind: str) -> Facts | Refusal:
     if kind == "PNG" and _PNG_END not in data:
         return Refusal(Reason.CORRUPT, "PNG: the end is missing")
     rgb = to_rgb(image)
+    gray = rgb.convert("L")
     return Facts(
         sha256=hashlib.sha256(data).hexdigest(),
         format=kind,
         width=rgb.width,
         height=rgb.height,
         bytes=len(data),
-        phash=phash(rgb),
-        sharpness=sharpness(rgb),
+        phash=phash(gray),
+        sharpness=sharpness(gray),
     )
 
 
@@ -129,17 +129,21 @@ def _size_refusal(width: int, height: int, limits: IngestSettings) -> Refusal | 
     return None
 
 
-def phash(rgb: Image.Image) -> int:
+def phash(picture: Image.Image) -> int:
     """Perceptual hash as imagehash defines it: 64 bits, as a signed integer that every database can hold."""
-    value = int(str(imagehash.phash(rgb)), 16)
+    gray = picture if picture.mode == "L" else picture.convert("L")
+    value = int(str(imagehash.phash(shrink(gray))), 16)
     return value - _INT64 if value >= _INT64 // 2 else value
 
 
-def sharpness(rgb: Image.Image) -> float:
+def sharpness(gray: Image.Image) -> float:
     """How much fine detail there is: the mean absolute Laplacian of the gray picture at 256 x 256, 0 when flat.
 
     At one fixed size, so that of two copies the one that was blurred or blown up scores lower.
     """
-    gray = np.asarray(rgb.convert("L").resize((_DETAIL_SIDE, _DETAIL_SIDE), Image.Resampling.BOX), dtype=np.float32)
-    laplacian = 4 * gray[1:-1, 1:-1] - gray[:-2, 1:-1] - gray[2:, 1:-1] - gray[1:-1, :-2] - gray[1:-1, 2:]
+    # The gap halves the time. Beside exact boxes it moves the value by 0.1 % at 1024 x 768, by up to 6 % at odd sizes:
+    # the same way in both of two copies of one size, which is where it is compared.
+    small = gray.resize((_DETAIL_SIDE, _DETAIL_SIDE), Image.Resampling.BOX, reducing_gap=1.0)
+    detail = np.asarray(small).astype(np.int16)
+    laplacian = 4 * detail[1:-1, 1:-1] - detail[:-2, 1:-1] - detail[2:, 1:-1] - detail[1:-1, :-2] - detail[1:-1, 2:]
     return float(np.abs(laplacian).mean())

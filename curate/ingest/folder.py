@@ -13,7 +13,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curate.config import IngestSettings, class_key
-from curate.ingest.intake import FORGOTTEN, Intake, Offer, Outcome, decide, register
+from curate.ingest.decide import decide
+from curate.ingest.decoders import Decoders
+from curate.ingest.intake import FORGOTTEN, Collecting, Intake, Offer, Outcome, register
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from db.batches import chunks
@@ -52,11 +54,12 @@ def import_folder(project: Project, folder: Path, *, labels: bool, progress: Pro
     classes = _classes_of(project, folder, files) if labels else {}
     report = ImportReport()
     project.store.sweep()
-    intake = Intake.of(project)
     with (
+        Decoders(project.settings.ingest) as decoders,
         ThreadPoolExecutor(os.cpu_count()) as pool,
         progress.task(f"importing {folder.name}", len(files), "images") as task,
     ):
+        intake = Intake.of(project, decoders.examine)
         for batch in chunks(files, _BATCH):
             outcomes = list(pool.map(lambda path: _take_file(intake, path), batch))
             _write_batch(project, folder, list(zip(batch, outcomes, strict=True)), classes, report)
@@ -119,7 +122,7 @@ def _write_batch(
     with project.database.write() as session:
         ids = project.classes(session)
         offers = {path: local_offer(path, "import", str(folder)) for path, _ in taken}
-        candidates = register(session, list(offers.values()), None)
+        candidates = register(session, list(offers.values()), Collecting())
         pairs = [(candidates[offers[path].address], outcome) for path, outcome in taken]
         states = decide(session, pairs)
         answers = []

@@ -1,15 +1,20 @@
 """From an address and its bytes to rows: what is offered, what becomes of it, and where each image was seen."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
 from typing import Any, Self
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curate.config import IngestSettings
-from curate.ingest.facts import Facts, examine
+from curate.crawl.guard import host_of
+from curate.ingest import facts
+from curate.ingest.facts import Facts
 from curate.project import Project
+from curate.rights import Policy
 from db.batches import chunks
 from db.faults import fault
 from db.models import Candidate, CandidateState, Image, ImageState, Sighting
@@ -32,7 +37,7 @@ class Offer:
     creator: str = ""
     creator_url: str = ""
     licence: str = ""
-    licence_version: str = ""
+    licence_said: str = ""
     licence_url: str = ""
     attribution: str = ""
     source_id: str = ""
@@ -45,31 +50,53 @@ FORGOTTEN = Refusal(Reason.FORGOTTEN, "taken out for good earlier")
 
 @dataclass(frozen=True)
 class Intake:
-    """What every image goes through: limits, the store, and hashes of images that must not come back."""
+    """What every image goes through: a judge of bytes, the store, and hashes of images that must not come back."""
 
     limits: IngestSettings
     store: ImageStore
     forgotten: frozenset[str]
+    examine: Callable[[bytes], Outcome]
+    """Decodes and tells what it is, in this process or in another one."""
 
     @classmethod
-    def of(cls, project: Project) -> Self:
+    def of(cls, project: Project, examine: Callable[[bytes], Outcome] | None = None) -> Self:
         """Make the intake of a project, as things stand now."""
+        limits = project.settings.ingest
         with project.database.read() as session:
             forgotten = session.scalars(select(Image.sha256).where(Image.state == ImageState.FORGOTTEN))
-            return cls(project.settings.ingest, project.store, frozenset(forgotten))
+            return cls(limits, project.store, frozenset(forgotten), examine or partial(facts.examine, limits=limits))
+
+    def judge(self, data: bytes) -> Outcome:
+        """Tell what bytes are, and whether they may come in. Touches no database, so many can run side by side."""
+        outcome = self.examine(data)
+        return FORGOTTEN if isinstance(outcome, Facts) and outcome.sha256 in self.forgotten else outcome
+
+    def keep(self, data: bytes, found: Facts) -> None:
+        """Store what was judged to be an image."""
+        self.store.put(data, found.sha256, found.format)
+        fault("image.stored")
 
     def take(self, data: bytes) -> Outcome:
-        """Judge bytes, and store them if they are an image. Touches no database, so many can run side by side."""
-        outcome = examine(data, self.limits)
+        """Judge bytes, and store them if they are an image."""
+        outcome = self.judge(data)
         if isinstance(outcome, Facts):
-            if outcome.sha256 in self.forgotten:
-                return FORGOTTEN
-            self.store.put(data, outcome.sha256, outcome.format)
-            fault("image.stored")
+            self.keep(data, outcome)
         return outcome
 
 
-def register(session: Session, offers: Sequence[Offer], class_id: int | None) -> dict[str, Candidate]:
+@dataclass(frozen=True, slots=True)
+class Collecting:
+    """What addresses are collected for, and under which terms."""
+
+    target: str = ""
+    """As `Candidate.target` keeps it."""
+    class_id: int | None = None
+    policy: Policy = Policy.ANY
+    begun_at: datetime | None = None
+    """What failed in passing before then is tried again when it is shown again; None tries all of it."""
+
+
+def register(session: Session, offers: Sequence[Offer], collecting: Collecting) -> dict[str, Candidate]:
     """Note that a source showed these addresses, and give the candidate of each address, new or known."""
     candidates: dict[str, Candidate] = {}
     for batch in chunks(offers):
@@ -77,13 +104,42 @@ def register(session: Session, offers: Sequence[Offer], class_id: int | None) ->
         found = session.scalars(select(Candidate).where(Candidate.address.in_(addresses)))
         candidates.update({c.address: c for c in found})
         for offer in batch:
-            if offer.address not in candidates:
-                candidate = Candidate(address=offer.address, local=offer.local, collected_for_id=class_id)
+            candidate = candidates.get(offer.address)
+            if candidate is None:
+                candidates[offer.address] = candidate = _candidate(offer)
                 session.add(candidate)
-                candidates[offer.address] = candidate
+            _collect(candidate, offer, collecting)
         session.flush()
-        _note_sightings(session, batch, candidates, class_id)
+        _note_sightings(session, batch, candidates, collecting.class_id)
     return candidates
+
+
+def _candidate(offer: Offer) -> Candidate:
+    host = "" if offer.local else host_of(offer.address)
+    return Candidate(address=offer.address, local=offer.local, host=host, state=CandidateState.PENDING)
+
+
+def _collect(candidate: Candidate, offer: Offer, collecting: Collecting) -> None:
+    """Let what is open be fetched for whoever shows it now, and refuse what may not be used."""
+    allowed = collecting.policy.allows(offer.licence)
+    if candidate.state is CandidateState.FAILED and _may_be_tried_again(candidate, collecting, allowed=allowed):
+        candidate.state, candidate.reason = CandidateState.PENDING, None
+    if candidate.state is not CandidateState.PENDING or candidate.image_id is not None:
+        return
+    candidate.target, candidate.collected_for_id = collecting.target, collecting.class_id
+    if not allowed:
+        said = offer.licence_said or "no known licence"
+        candidate.state, candidate.reason = CandidateState.FAILED, Reason.LICENCE_REFUSED
+        candidate.detail, candidate.decided_at = f"{said}; only {collecting.policy} ones are taken", now()
+
+
+def _may_be_tried_again(candidate: Candidate, collecting: Collecting, *, allowed: bool) -> bool:
+    if candidate.reason is Reason.LICENCE_REFUSED:
+        return allowed
+    if candidate.reason is None or not candidate.reason.passing:
+        return False
+    begun_at = collecting.begun_at
+    return begun_at is None or candidate.decided_at is None or candidate.decided_at < begun_at
 
 
 def _note_sightings(
@@ -115,69 +171,9 @@ def _sighting(offer: Offer, candidate: Candidate, class_id: int | None) -> Sight
         creator=offer.creator,
         creator_url=offer.creator_url,
         licence=offer.licence,
-        licence_version=offer.licence_version,
+        licence_said=offer.licence_said,
         licence_url=offer.licence_url,
         attribution=offer.attribution,
         source_id=offer.source_id,
         extra=dict(offer.extra),
     )
-
-
-def decide(session: Session, outcomes: Iterable[tuple[Candidate, Outcome]]) -> list[CandidateState]:
-    """Write down what became of candidates: image rows for new bytes, reasons for the rest; in the order given."""
-    return [state for batch in chunks(outcomes) for state in _decide(session, batch)]
-
-
-def _decide(session: Session, outcomes: Sequence[tuple[Candidate, Outcome]]) -> list[CandidateState]:
-    hashes = {outcome.sha256 for _, outcome in outcomes if isinstance(outcome, Facts)}
-    images = {image.sha256: image for image in session.scalars(select(Image).where(Image.sha256.in_(hashes)))}
-    states = []
-    for candidate, outcome in outcomes:
-        before = (candidate.state, candidate.image_id, candidate.reason)
-        if isinstance(outcome, Facts):
-            states.append(_accept(session, candidate, outcome, images))
-        else:
-            states.append(_refuse(candidate, outcome))
-        candidate.owner = candidate.lease_until = None
-        if before != (candidate.state, candidate.image_id, candidate.reason):
-            candidate.decided_at = now()  # of what is decided as before, the first time stands
-    session.flush()
-    return states
-
-
-def _accept(session: Session, candidate: Candidate, facts: Facts, images: dict[str, Image]) -> CandidateState:
-    image = images.get(facts.sha256)
-    if image is None:
-        state = CandidateState.STORED
-        image = images[facts.sha256] = _image(facts, candidate.collected_for_id)
-        session.add(image)
-        session.flush()
-    elif image.state is ImageState.FORGOTTEN:
-        return _refuse(candidate, FORGOTTEN)
-    elif candidate.image_id == image.id and candidate.state in {CandidateState.STORED, CandidateState.DUPLICATE}:
-        return CandidateState.DUPLICATE  # seen here before, as an import that is run twice: nothing changes
-    else:
-        state = CandidateState.DUPLICATE
-    candidate.state, candidate.image_id = state, image.id
-    candidate.reason, candidate.http_status, candidate.detail = None, None, ""
-    session.execute(update(Sighting).where(Sighting.candidate_id == candidate.id).values(image_id=image.id))
-    return state
-
-
-def _image(facts: Facts, class_id: int | None) -> Image:
-    return Image(
-        sha256=facts.sha256,
-        phash=facts.phash,
-        width=facts.width,
-        height=facts.height,
-        format=facts.format,
-        bytes=facts.bytes,
-        sharpness=facts.sharpness,
-        collected_for_id=class_id,
-    )
-
-
-def _refuse(candidate: Candidate, refusal: Refusal) -> CandidateState:
-    candidate.state = CandidateState.FAILED
-    candidate.reason, candidate.http_status, candidate.detail = refusal.reason, refusal.http_status, refusal.detail
-    return CandidateState.FAILED

@@ -1,6 +1,7 @@
 """Tables, as typed classes. A row of `images` is never deleted: what is forgotten stays as a tombstone."""
 
 from db.models.base import Base
+from db.models.crawling import Host, Search, SearchState
 from db.models.images import (
     Candidate,
     CandidateState,
@@ -35,6 +36,7 @@ __all__ = [
     "Class",
     "DuplicateGroup",
     "DuplicatePair",
+    "Host",
     "Image",
     "ImageState",
     "Label",
@@ -44,6 +46,8 @@ __all__ = [
     "Prelabel",
     "Run",
     "RunState",
+    "Search",
+    "SearchState",
     "Side",
     "Sighting",
     "Snapshot",

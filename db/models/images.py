@@ -90,13 +90,20 @@ class Candidate(Base):
     """One file address that was offered, and what became of it. A crawl's work list, and its memory."""
 
     __tablename__ = "candidates"
-    __table_args__ = (Index("ix_candidates_state_class", "state", "collected_for_id"),)
+    __table_args__ = (
+        Index("ix_candidates_state_class", "state", "collected_for_id"),
+        Index("ix_candidates_target_state", "target", "state"),  # what a crawl takes up next
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
     address: Mapped[str] = mapped_column(unique=True)
     local: Mapped[bool] = mapped_column(default=False)
     """A file that the user pointed at. Only these are read from the disk: a `file:` URL from the web never is."""
+    host: Mapped[str] = mapped_column(default="")
+    """Scheme, name and port of its address; empty for a file."""
     collected_for_id: Mapped[int | None] = mapped_column(ForeignKey("classes.id"))
+    target: Mapped[str] = mapped_column(default="")
+    """What is being collected when it is fetched: `class:<id>`, or a free query or list as the user gave it."""
     state: Mapped[CandidateState] = mapped_column(ByValue(CandidateState), default=CandidateState.PENDING)
     reason: Mapped[Reason | None] = mapped_column(ByValue(Reason))
     http_status: Mapped[int | None]
@@ -104,6 +111,8 @@ class Candidate(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     owner: Mapped[str | None]
     lease_until: Mapped[datetime | None]
+    etag: Mapped[str] = mapped_column(default="")
+    last_modified: Mapped[str] = mapped_column(default="")
     image_id: Mapped[int | None] = mapped_column(ForeignKey("images.id"), index=True)
     found_at: Mapped[datetime] = mapped_column(default=now)
     decided_at: Mapped[datetime | None]
@@ -113,7 +122,7 @@ class Sighting(Base):
     """That a source showed an image: where, for which query, under which licence."""
 
     __tablename__ = "sightings"
-    __table_args__ = (UniqueConstraint("candidate_id", "source", "query"),)
+    __table_args__ = (UniqueConstraint("candidate_id", "source", "query", "image_id"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     candidate_id: Mapped[int] = mapped_column(ForeignKey("candidates.id"))
@@ -129,7 +138,9 @@ class Sighting(Base):
     creator: Mapped[str] = mapped_column(default="")
     creator_url: Mapped[str] = mapped_column(default="")
     licence: Mapped[str] = mapped_column(default="")
-    licence_version: Mapped[str] = mapped_column(default="")
+    """As SPDX names it, or in the same manner; empty where nothing is known. See `curate.rights`."""
+    licence_said: Mapped[str] = mapped_column(default="")
+    """In the source's own words."""
     licence_url: Mapped[str] = mapped_column(default="")
     attribution: Mapped[str] = mapped_column(default="")
     source_id: Mapped[str] = mapped_column(default="")

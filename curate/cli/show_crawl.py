@@ -1,0 +1,89 @@
+"""What people read of a crawl, and its JSON."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+if TYPE_CHECKING:
+    from curate.crawl.account import Account
+    from curate.crawl.report import CrawlReport, TargetReport
+    from curate.crawl.watch import Health
+
+
+def failed(counts: Mapping[str, int]) -> str:
+    """How many failed, and for which reasons."""
+    total = sum(counts.values())
+    reasons = ", ".join(f"{reason} {n}" for reason, n in sorted(counts.items()))
+    return f"{total} failed ({reasons})" if total else "none failed"
+
+
+def crawl_data(report: "CrawlReport") -> dict[str, Any]:
+    """Counts that add up."""
+    return {
+        "found": report.found,
+        "stored": report.stored,
+        "duplicates": report.duplicates,
+        "known": report.known,
+        "failed": dict(report.failed),
+        "waiting": report.waiting,
+        "targets": {name: _target_data(target) for name, target in report.targets.items()},
+        "problems": [
+            {"source": source, "query": query, "reason": r.reason.value, "detail": r.detail}
+            for source, query, r in report.problems
+        ],
+    }
+
+
+def _target_data(target: "TargetReport") -> dict[str, Any]:
+    return {
+        "stored": target.stored,
+        "near_duplicates": target.near_duplicates,
+        "want": target.want,
+        "full": target.full,
+        "sources": dict(target.by_source),
+        "ended": target.ended,
+    }
+
+
+def crawl(report: "CrawlReport") -> RenderableType:
+    """What was found, and how each target stands."""
+    counts = f"{report.stored} stored, {report.duplicates} exact copies, {report.known} known before"
+    lines = [f"{report.found} addresses: {counts}, {failed(report.failed)}"]
+    lines += [_target(name, target) for name, target in report.targets.items()]
+    if not report.targets:
+        lines.append("no class is short; --max N asks for more of a class that you name")
+    return Text("\n".join(lines))
+
+
+def _target(name: str, target: "TargetReport") -> str:
+    sources = ", ".join(f"{source} {number}" for source, number in target.by_source.most_common())
+    copies = f", {target.near_duplicates} of them near-duplicates" if target.near_duplicates else ""
+    stands = "full" if target.full else "; ".join(f"{source}: {how}" for source, how in target.ended.items())
+    return f"{name}: {target.stored} new images{f' ({sources})' if sources else ''}{copies}; {stands or 'done'}"
+
+
+def account(found: "Account") -> RenderableType:
+    """One row a class and source."""
+    columns = ("found", "stored", "duplicate", "refused", "failed", "open")
+    table = Table(box=None, pad_edge=False)
+    for header in ("class", "source", *columns):
+        table.add_column(header, justify="right" if header in columns else "left")
+    for row in found.rows:
+        counts = (row.found, row.stored, row.duplicate, row.refused, row.failed, row.open)
+        table.add_row(Text(row.class_name or "-"), Text(row.source), *map(str, counts))
+    reasons = ", ".join(f"{reason} {number}" for reason, number in found.reasons.items())
+    lines = [f"refused and failed: {reasons}"] if reasons else []
+    lines += [
+        f"{host.address} asked to be left alone until {host.resume_at:%Y-%m-%d %H:%M} UTC"
+        for host in found.paused
+        if host.resume_at
+    ]
+    return Group(table, *(Text(line) for line in lines))
+
+
+def health(found: "list[Health]") -> RenderableType:
+    """One line a source."""
+    return Text("\n".join(f"{one.source}: {one.verdict}" for one in found))

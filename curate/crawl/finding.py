@@ -1,0 +1,113 @@
+"""One source at work for one target: it turns page after page while there is too little to fetch."""
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy.orm import Session
+
+from curate.crawl import searches
+from curate.crawl.interface import Finder, Page, SourceError
+from curate.crawl.searches import Turn
+from curate.ingest.intake import register
+from db.models import Candidate, CandidateState
+from db.reasons import Reason, Refusal
+
+if TYPE_CHECKING:
+    from curate.crawl.filling import Filling
+
+_FAILURES_IN_A_ROW = 2
+"""After this many a search engine is left alone for the run: a page it no longer gives, it gives for no query."""
+_FAILURES_OF_A_LIST = 20
+"""A site may well have that many broken pages."""
+
+
+@dataclass(slots=True)
+class _Counts:
+    open: int = 0
+    known: int = 0
+    refused: int = 0
+
+
+class Finding:
+    """Lets one finder find for a filling; `running` is done when the source has no more, or stops."""
+
+    def __init__(self, filling: "Filling", finder: Finder, group: asyncio.TaskGroup) -> None:
+        self._filling = filling
+        self._crew = filling.crew
+        self._target = filling.target
+        self._finder = finder
+        self._failed: list[int] = []
+        self._in_a_row = 0
+        self.running = group.create_task(self._run())
+
+    async def _run(self) -> None:
+        ended = self._filling.report.ended
+        ended[self._finder.name] = "more"
+        try:
+            ended[self._finder.name] = await self._turn_pages()
+        finally:
+            self.running.add_done_callback(lambda _: self._filling.wake.set())
+
+    async def _turn_pages(self) -> str:
+        """Turn page after page, and say how the source stands at the end."""
+        while True:
+            if refusal := self._crew.stopped.get(self._finder.name):
+                return refusal.reason.value
+            await self._filling.hungry.wait()
+            turn = await self._crew.ledger.read(self._next_turn)
+            if turn is None:
+                return "more" if self._failed else "exhausted"
+            try:
+                page = await self._finder.page(turn.question, self._crew.fetcher)
+            except SourceError as error:
+                self._note_failure(turn, error.refusal)
+            else:
+                self._in_a_row = 0
+                await self._take(turn, page)
+
+    def _next_turn(self, session: Session) -> Turn | None:
+        return searches.following(session, self._finder.name, self._target.key, self._failed)
+
+    def _note_failure(self, turn: Turn, refusal: Refusal) -> None:
+        self._failed.append(turn.id)
+        self._in_a_row += 1
+        what = turn.question.part or turn.question.query
+        self._filling.total.problems.append((self._finder.name, what, refusal))
+        self._crew.progress.say(f"{self._finder.name} stopped at {what!r}: {refusal}")
+        most = _FAILURES_IN_A_ROW if self._finder.searches else _FAILURES_OF_A_LIST
+        if refusal.reason is Reason.RATE_LIMITED or self._in_a_row >= most:
+            self._crew.stopped[self._finder.name] = refusal
+
+    async def _take(self, turn: Turn, page: Page) -> None:
+        counts = await self._crew.ledger.do(lambda session: self._register(session, turn, page))
+        filling = self._filling
+        filling.total.known += counts.known
+        filling.total.failed += Counter({Reason.LICENCE_REFUSED.value: counts.refused})
+        filling.open += counts.open
+        if counts.open:
+            # Only as much as is enough: what comes after is read when this has been worked through.
+            filling.hungry.clear()
+            filling.line.call()
+
+    def _register(self, session: Session, turn: Turn, page: Page) -> _Counts:
+        """Note what a page shows, and that it was read, in one transaction."""
+        candidates = register(session, page.offers, self._filling.collecting)
+        met = [candidate for candidate in candidates.values() if candidate.id not in self._crew.counted]
+        fresh = sum(candidate.found_at >= self._crew.begun_at for candidate in met)
+        searches.turn_page(session, self._finder, turn, page, fresh, self._crew.begun_at)
+        counts = _Counts()
+        for candidate in met:
+            self._count(candidate, counts)
+        return counts
+
+    def _count(self, candidate: Candidate, counts: _Counts) -> None:
+        self._crew.counted.add(candidate.id)
+        if candidate.state is CandidateState.PENDING and candidate.target == self._target.key:
+            self._crew.undecided.add(candidate.id)
+            counts.open += 1
+        elif candidate.reason is Reason.LICENCE_REFUSED and candidate.found_at >= self._crew.begun_at:
+            counts.refused += 1
+        else:
+            counts.known += 1

@@ -1,0 +1,157 @@
+"""The crawl's one way into the database: a single thread, and what happens at the same time in one transaction.
+
+A commit waits for the disk. Written one by one, decisions would cost more than the decoding of their images.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypeVar
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from curate.crawl.claims import Work
+from curate.crawl.hosts import Pace
+from curate.crawl.wire import Seen, Unchanged
+from curate.ingest.decide import decide
+from curate.ingest.intake import Outcome
+from db.engine import Database
+from db.models import Candidate, CandidateState, Host
+from db.models.base import now
+from db.reasons import Reason
+
+T = TypeVar("T")
+_MOST_AT_ONCE = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one claimed candidate came to."""
+
+    work: Work
+    outcome: Outcome | Unchanged
+    seen: Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was written down. No state: another crawl had taken the candidate over, or nothing has changed."""
+
+    state: CandidateState | None
+    reason: Reason | None = None
+    image_id: int | None = None
+
+
+class Ledger:
+    """Writes decisions down, many at a time. Use it as an async context."""
+
+    def __init__(self, database: Database, owner: str) -> None:
+        self._database = database
+        self._owner = owner
+        self._queue: asyncio.Queue[tuple[Result, asyncio.Future[Verdict]] | None] = asyncio.Queue()
+        """None is nothing to decide, but a pace to keep: a pause must outlive even a kill."""
+        self._paces: dict[str, Pace] = {}
+        self._thread = ThreadPoolExecutor(1, "ledger")
+
+    async def __aenter__(self) -> Self:
+        self._writer = asyncio.create_task(self._write_on())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._writer.cancel()
+        # What is being written is finished first: the thread has one job at a time.
+        self._thread.shutdown(wait=True)
+
+    def remember(self, pace: Pace) -> None:
+        """Keep how a host wants to be asked."""
+        self._paces[pace.address] = pace
+        self._queue.put_nowait(None)
+
+    async def do(self, job: Callable[[Session], T]) -> T:
+        """Do something in a transaction of its own."""
+        paces, self._paces = self._paces, {}
+        return await asyncio.get_running_loop().run_in_executor(
+            self._thread, self._in_transaction, job, list(paces.values())
+        )
+
+    async def read(self, job: Callable[[Session], T]) -> T:
+        """Look something up."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._in_view, job)
+
+    async def decide(self, result: Result) -> Verdict:
+        """Write down what a candidate came to, together with others."""
+        done: asyncio.Future[Verdict] = asyncio.get_running_loop().create_future()
+        self._queue.put_nowait((result, done))
+        return await done
+
+    def _in_transaction(self, job: Callable[[Session], T], paces: Sequence[Pace]) -> T:
+        with self._database.write() as session:
+            _keep(session, paces)
+            return job(session)
+
+    def _in_view(self, job: Callable[[Session], T]) -> T:
+        with self._database.read() as session:
+            return job(session)
+
+    async def _write_on(self) -> None:
+        while True:
+            batch = [await self._queue.get()]
+            while len(batch) < _MOST_AT_ONCE and not self._queue.empty():
+                batch.append(self._queue.get_nowait())
+            taken = [entry for entry in batch if entry is not None]
+            await self._write([result for result, _ in taken], [done for _, done in taken])
+
+    async def _write(self, results: Sequence[Result], waiting: Sequence["asyncio.Future[Verdict]"]) -> None:
+        try:
+            verdicts = await self.do(lambda session: record(session, results, self._owner))
+        except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
+            for done in waiting:
+                if not done.done():
+                    done.set_exception(error)
+            return
+        for done, verdict in zip(waiting, verdicts, strict=True):
+            if not done.done():
+                done.set_result(verdict)
+
+
+def record(session: Session, results: Sequence[Result], owner: str) -> list[Verdict]:
+    """Write down what became of claimed candidates. What is no longer `owner`'s is left alone."""
+    ids = [result.work.id for result in results]
+    rows = {row.id: row for row in session.scalars(select(Candidate).where(Candidate.id.in_(ids)))}
+    mine = [(rows[r.work.id], r) for r in results if rows[r.work.id].owner == owner]
+    verdicts: dict[int, Verdict] = {}
+    decided = []
+    for row, result in mine:
+        row.etag, row.last_modified = result.seen.etag, result.seen.last_modified
+        if isinstance(result.outcome, Unchanged):
+            _put_back(session, row)
+            verdicts[row.id] = Verdict(None)
+        else:
+            decided.append((row, result.outcome))
+    for (row, _), state in zip(decided, decide(session, decided), strict=True):
+        verdicts[row.id] = Verdict(state, row.reason, row.image_id)
+    return [verdicts.get(number, Verdict(None)) for number in ids]
+
+
+def _put_back(session: Session, row: Candidate) -> None:
+    """Let a candidate that was asked for again stand as it did: the first of an image stores it, others are copies."""
+    first = select(Candidate.id).where(Candidate.image_id == row.image_id, Candidate.state == CandidateState.STORED)
+    there = session.scalars(first.where(Candidate.id != row.id).limit(1)).first()
+    row.state = CandidateState.STORED if there is None else CandidateState.DUPLICATE
+    row.owner = row.lease_until = None
+
+
+def _keep(session: Session, paces: Sequence[Pace]) -> None:
+    for pace in paces:
+        values = {"resume_at": pace.resume_at, "interval": pace.interval, "updated_at": now()}
+        session.merge(Host(address=pace.address, **values))
+
+
+def known_paces(session: Session) -> list[Pace]:
+    """What earlier runs found of hosts."""
+    return [Pace(host.address, host.resume_at, host.interval) for host in session.scalars(select(Host))]

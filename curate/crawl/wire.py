@@ -1,0 +1,210 @@
+"""One request on the wire: bytes capped, encodings refused, and every failure a value with its reason."""
+
+import ssl
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from http import HTTPStatus
+
+import aiohttp
+from yarl import URL
+
+from curate.crawl.guard import BlockedAddressError
+from curate.crawl.robots import opted_out
+from db.reasons import Reason, Refusal
+
+REDIRECTS = {301, 302, 303, 307, 308}
+_TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=20.0)
+"""Seconds without a byte. A server that drips never trips it: the fetcher has a total deadline beside it."""
+
+
+class Kind(StrEnum):
+    """What is asked for. robots.txt governs pages and images; a documented API is governed by its terms."""
+
+    API = "api"
+    PAGE = "page"
+    IMAGE = "image"
+    ROBOTS = "robots"
+    """Read up to the cap, and no further: the rules at its head count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a server said of a version of a file, in its own words; empty where it said nothing."""
+
+    etag: str = ""
+    last_modified: str = ""
+
+    def headers(self) -> dict[str, str]:
+        """Headers that ask for another version only."""
+        pairs = (("If-None-Match", self.etag), ("If-Modified-Since", self.last_modified))
+        return {name: value for name, value in pairs if value}
+
+
+NEVER = Seen()
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a request says beside its address. With a form it is a POST."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    form: Mapping[str, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """What a server gave, from the last address of a chain of redirects."""
+
+    data: bytes
+    url: str
+    headers: dict[str, str]
+
+    @property
+    def seen(self) -> Seen:
+        """What makes a later request conditional."""
+        return Seen(self.headers.get("etag", ""), self.headers.get("last-modified", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The server has nothing newer than what was seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Redirect:
+    """Look elsewhere."""
+
+    to: str
+
+
+@dataclass(frozen=True, slots=True)
+class TooMany:
+    """A server asked for patience: seconds to wait, or None where it did not say how long."""
+
+    status: int
+    seconds: float | None
+
+
+@dataclass(slots=True)
+class Answered:
+    """What came of one request, and the headers that say how the host wants to be asked."""
+
+    found: Body | Unchanged | Redirect | TooMany | Refusal
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+async def request(session: aiohttp.ClientSession, url: URL, kind: Kind, max_bytes: int, ask: "Ask") -> Answered:
+    """Ask for `url` once."""
+    method = "GET" if ask.form is None else "POST"
+    try:
+        async with session.request(
+            method, url, headers=ask.headers, data=ask.form, allow_redirects=False, timeout=_TIMEOUT
+        ) as response:
+            headers = _joined(response.headers.items())
+            return Answered(await _read(response, headers, url, kind, max_bytes), headers)
+    except _EXPECTED as error:
+        return Answered(_refusal_of(error))
+
+
+def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Headers by their names in lower case; what is said in several lines is one list, as RFC 9110 has it.
+
+    But for X-Robots-Tag, whose lines may each be meant for another crawler: they stay apart.
+    """
+    found: dict[str, str] = {}
+    for name, value in headers:
+        key = name.lower()
+        between = "\n" if key == "x-robots-tag" else ", "
+        found[key] = f"{found[key]}{between}{value}" if key in found else value
+    return found
+
+
+async def _read(
+    response: aiohttp.ClientResponse, headers: dict[str, str], url: URL, kind: Kind, max_bytes: int
+) -> Body | Unchanged | Redirect | TooMany | Refusal:
+    status = response.status
+    if status in REDIRECTS and "location" in headers:
+        return _redirect(url, headers["location"])
+    if status == HTTPStatus.NOT_MODIFIED:
+        return Unchanged()
+    refusal = _refusal_by_head(status, headers, kind, max_bytes)
+    if refusal is not None:
+        return refusal
+    data = bytearray()
+    async for chunk in response.content.iter_any():
+        data += chunk
+        if len(data) > max_bytes:
+            if kind is Kind.ROBOTS:
+                break
+            return Refusal(Reason.TOO_MANY_BYTES, f"more than {max_bytes}")
+    return Body(bytes(data), str(url), headers)
+
+
+def _redirect(url: URL, location: str) -> Redirect | Refusal:
+    try:
+        return Redirect(str(url.join(URL(location))))
+    except (ValueError, TypeError) as error:
+        return Refusal(Reason.SCHEME_NOT_ALLOWED, f"redirected to no URL: {error}")
+
+
+def _refusal_by_head(status: int, headers: dict[str, str], kind: Kind, max_bytes: int) -> TooMany | Refusal | None:
+    if status == HTTPStatus.TOO_MANY_REQUESTS or (
+        status == HTTPStatus.SERVICE_UNAVAILABLE and "retry-after" in headers
+    ):
+        return TooMany(status, retry_after(headers.get("retry-after", "")))
+    if status != HTTPStatus.OK:
+        reason = Reason.HTTP_5XX if status >= HTTPStatus.INTERNAL_SERVER_ERROR else Reason.HTTP_4XX
+        return Refusal(reason, _phrase(status), status)
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        return Refusal(Reason.ENCODED_BODY, headers["content-encoding"])
+    length = headers.get("content-length", "")
+    if length.isdigit() and int(length) > max_bytes and kind is not Kind.ROBOTS:
+        return Refusal(Reason.TOO_MANY_BYTES, f"{length}, more than {max_bytes}")
+    if kind is Kind.IMAGE and opted_out(headers.get("x-robots-tag", "")):
+        return Refusal(Reason.OPTED_OUT, f"X-Robots-Tag: {headers['x-robots-tag']}")
+    return None
+
+
+def retry_after(value: str) -> float | None:
+    """Seconds that a Retry-After header asks for, given in seconds or as a date; None where it says nothing usable."""
+    value = value.strip()
+    if value.isascii() and value.isdigit():
+        return float(value)
+    try:
+        moment = parsedate_to_datetime(value)
+    except (TypeError, ValueError):
+        return None
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+
+
+def _phrase(status: int) -> str:
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "a status of its own"
+
+
+_EXPECTED = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
+"""ValueError: aiohttp raises it for headers and addresses that it cannot make a request or an answer of."""
+
+
+def _refusal_of(error: Exception) -> Refusal:
+    """Name what went wrong on the wire."""
+    cause = getattr(error, "os_error", error)
+    words = str(cause) or type(error).__name__
+    if isinstance(cause, BlockedAddressError):
+        return Refusal(Reason.BLOCKED_ADDRESS, words)
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        return Refusal(Reason.DNS_FAILURE, words)
+    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
+        return Refusal(Reason.TLS_FAILURE, words)
+    if isinstance(error, TimeoutError):
+        return Refusal(Reason.TIMEOUT, words)
+    if isinstance(error, aiohttp.ClientPayloadError):
+        return Refusal(Reason.SHORT_BODY, words)
+    return Refusal(Reason.CONNECTION_FAILED, words)
