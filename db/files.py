@@ -3,7 +3,7 @@
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from db.errors import StoreError
@@ -19,39 +19,75 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644, temporary_folde
     Temporary file (in `temporary_folder` of the same disk, or beside it), fsync, rename, fsync of the folder. Raises
     StoreError, naming the path, when the disk is full or the folder read-only; the temporary file is then gone.
     """
-    temporary: str | None = None
-    folder = temporary_folder or path.parent
+    write_all_atomically({path: data}, mode, temporary_folder)
+
+
+def write_all_atomically(files: Mapping[Path, bytes], mode: int = 0o644, temporary_folder: Path | None = None) -> None:
+    """Put several files in their places as `write_atomically` does one, side by side.
+
+    All are written before the first is synced: a journalling file system then commits all of them at once, and has
+    nothing left to do for the others.
+    """
+    written: list[tuple[Path, Path]] = []
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(prefix=f"{TEMPORARY}{os.getpid()}-", dir=folder)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            fault("file.written")
-            file.flush()
-            os.fsync(file.fileno())
-            os.fchmod(file.fileno(), mode)
-        fault("file.synced")
-        Path(temporary).replace(path)
-        temporary = None
-        fault("file.renamed")
-        sync_folder(path.parent)
+        for path, data in files.items():
+            with _named(path):
+                folder = temporary_folder or path.parent
+                _make(folder, path.parent)
+                descriptor, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{os.getpid()}-", dir=folder)
+                written.append((path, Path(name)))
+                _fill(descriptor, data, mode)
+                fault("file.written")
+        for path, temporary in written:
+            with _named(path):
+                _sync(temporary)
+                fault("file.synced")
+        for path, temporary in written:
+            with _named(path):
+                temporary.replace(path)
+                fault("file.renamed")
+        for folder in {path.parent for path in files}:
+            with _named(folder):
+                sync_folder(folder)
+    except StoreError:
+        for _, temporary in written:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+        raise
+
+
+@contextlib.contextmanager
+def _named(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         what = error.strerror or str(error)
         raise StoreError(f"cannot write {path}: {what}. Make room there, then run it again.") from error
-    finally:
-        if temporary is not None:
-            with contextlib.suppress(OSError):
-                Path(temporary).unlink()
 
 
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` last: without it a power cut can undo the rename though the data was synced."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def _make(*folders: Path) -> None:
+    for folder in folders:
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+
+
+def _fill(descriptor: int, data: bytes, mode: int) -> None:
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        os.fchmod(file.fileno(), mode)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename in `folder` last: without it a power cut can undo the rename though the data was synced."""
+    _sync(folder)
 
 
 def leftovers(folder: Path) -> Iterator[Path]:

@@ -1,11 +1,11 @@
 """The image store: original bytes, each stored once, under the name of their content."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from db.errors import StoreError
-from db.files import leftovers, sweep, sync_folder, write_atomically
+from db.files import leftovers, sweep, sync_folder, write_all_atomically
 
 EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp", "GIF": "gif", "BMP": "bmp", "AVIF": "avif"}
 """Formats that are stored, and the extension each gets: whatever every browser shows, Label Studio's page included."""
@@ -25,9 +25,13 @@ class ImageStore:
     def put(self, data: bytes, sha256: str, image_format: str) -> Path:
         """Store `data` and give its path. A file that is there already, whole, is left alone."""
         path = self.path(sha256, image_format)
-        if not self._holds(path, data):
-            write_atomically(path, data, temporary_folder=self._unfinished)
+        self.put_all({path: data})
         return path
+
+    def put_all(self, files: Mapping[Path, bytes]) -> None:
+        """Store several images at once, each at its `path`."""
+        wanted = {path: data for path, data in files.items() if not self._holds(path, data)}
+        write_all_atomically(wanted, temporary_folder=self._unfinished)
 
     def read(self, sha256: str, image_format: str) -> bytes:
         """Bytes of an image. Raises StoreError when the file is gone."""

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,10 @@ from typing import Any
 import pytest
 
 from curate import project as projects
+from curate.config import IngestSettings
+from curate.crawl import crawl
+from curate.ingest import folder
+from curate.ingest.decoders import Decoders
 from curate.project import Project
 from tests.environment import clean_env
 from tests.labelstudio import make_desk, studio
@@ -39,6 +44,26 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_decoders() -> Iterator[None]:
+    """Keep decoder processes from test to test: to start one takes longer than most tests."""
+    pools: dict[str, Decoders] = {}
+
+    @contextmanager
+    def kept(limits: IngestSettings) -> Iterator[Decoders]:
+        key = limits.model_dump_json()
+        if key not in pools:
+            pools[key] = Decoders(limits)
+        yield pools[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (folder, crawl):
+            patch.setattr(module, "Decoders", kept)
+        yield
+    for pool in pools.values():
+        pool.close()
 
 
 @pytest.fixture

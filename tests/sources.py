@@ -74,13 +74,11 @@ def openverse_work(number: int, **more: Any) -> dict[str, Any]:  # noqa: ANN401 
             {"name": "wood", "accuracy": 0.9},
         ],
         "attribution": f'"Jazzmaster {number}" by Ann Onymous is licensed under CC BY-SA 2.0, see {deed}',
-        "fields_matched": ["title"],
         "mature": False,
         "height": 768,
         "width": 1024,
         "thumbnail": f"https://api.openverse.org/v1/images/{number}/thumb/",
         "detail_url": f"https://api.openverse.org/v1/images/{number}/",
-        "unstable__sensitivity": [],
     }
     return work | more
 
@@ -152,7 +150,10 @@ def serve_openverse(openverse: Openverse) -> Iterator[str]:
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
-            self.send(*openverse.images(urlsplit(self.path).query, self.headers.get("Authorization", "")))
+            parts = urlsplit(self.path)
+            known = parts.path == "/v1/images/"
+            authorization = self.headers.get("Authorization", "")
+            self.send(*openverse.images(parts.query, authorization) if known else _json(404, {"detail": "Not found."}))
 
         def do_POST(self) -> None:
             form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))

@@ -41,6 +41,7 @@ from db.models.base import now
 from db.reasons import Reason
 from tests.conftest import Cli
 from tests.pictures import encoded, jpeg, picture, write_folder
+from tests.taking import take
 from tests.test_kill import KILLED, content, pair
 from trainer import cache
 from trainer.manifest import TRAIN, Item
@@ -56,7 +57,7 @@ def project(make_project: Callable[..., Project]) -> Project:
 
 def offer(project: Project, address: str, data: bytes, intake: Intake | None = None, page_url: str = "") -> Candidate:
     """Let a source have shown an address, and its bytes be fetched."""
-    outcome = (intake or Intake.of(project)).take(data)
+    outcome = take(intake or Intake.of(project), data)
     with project.database.write() as session:
         found = register(session, [Offer(address, "museum", page_url=page_url)], Collecting())[address]
         if found.state is CandidateState.PENDING:

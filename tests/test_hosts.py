@@ -135,7 +135,7 @@ def test_a_pause_survives_a_restart(project: Project, web: Web) -> None:
     limited = web.put("/a", b"x", first=[(429, {"Retry-After": "3600"})])
 
     async def run() -> None:
-        async with Ledger(project.database, "me") as ledger:
+        async with Ledger(project.database, "me", lambda *_: None) as ledger:
             chosen = CrawlSettings(allow_private_addresses=True)
             async with Fetcher(chosen, (), ledger.remember) as fetcher:
                 await fetcher.get(limited, Kind.API, 100)

@@ -23,6 +23,7 @@ def web() -> Iterator[Web]:
 def project(make_project: Callable[..., Project]) -> Project:
     """A project with a small target."""
     settings = {"dataset__target": "4", "dataset__validation": "1", "crawl__allow_private_addresses": "true"}
+    settings["crawl__sources"] = '["openverse"]'
     project = make_project(**settings)
     project.database.close()
     return project
@@ -89,7 +90,14 @@ def test_crawl_counts_every_address_once(ask: Ask, web: Web, tmp_path: Path) -> 
     assert (found["stored"], found["duplicates"], found["known"]) == (3, 1, 0)
     assert found["failed"] == {"not_an_image": 1, "http_4xx": 1, "scheme_not_allowed": 1}
     assert found["found"] == crawl_sum(found) == 7
-    assert found["targets"]["Red"] == {"stored": 3, "want": None, "full": False}
+    assert found["targets"]["Red"] == {
+        "stored": 3,
+        "near_duplicates": 0,
+        "want": None,
+        "full": False,
+        "sources": {"urls": 3},
+        "ended": {"urls": "exhausted"},
+    }
     assert found["problems"] == []
     again = ask("crawl", "red", "--source", f"urls={listed}")
     assert (again["found"], again["known"], again["failed"]) == (7, 7, {})

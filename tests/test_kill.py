@@ -30,7 +30,7 @@ from tests.environment import clean_env
 from tests.pictures import encoded, jpeg, picture, write_folder
 from tests.web import Web, serve
 
-FILES = ("image.stored", "file.written", "file.synced", "file.renamed")
+FILES = ("file.written", "file.synced", "file.renamed")
 COMMITS = ("commit.before", "commit.after")
 KILLED = -9
 
@@ -99,7 +99,9 @@ def import_spared(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[
     return folder, content(project.root)
 
 
-@pytest.mark.parametrize("fault", [*(f"{point}:66" for point in FILES), "image.stored", *COMMITS, "commit.after:2"])
+@pytest.mark.parametrize(
+    "fault", [*(f"{point}:66" for point in FILES), "images.stored", "images.stored:2", *COMMITS, "commit.after:2"]
+)
 def test_a_killed_import_is_gone_on_with(
     cli: Cli, project: Project, import_spared: tuple[Path, dict[str, object]], fault: str
 ) -> None:

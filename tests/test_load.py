@@ -23,7 +23,7 @@ from tests.manyhosts import DRIPPING, LIMITED, REDIRECTING, Served, serve
 from tests.pictures import jpeg
 
 KILLED = -9
-CONCURRENCY, IN_HAND = 16, 12
+CONCURRENCY, IN_HAND = 16, 32
 
 
 @dataclass

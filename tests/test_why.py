@@ -34,6 +34,7 @@ from db.models.base import now
 from db.reasons import Reason, Refusal
 from tests.conftest import Cli
 from tests.pictures import encoded, jpeg, picture
+from tests.taking import take
 
 URL = "https://museum.example/files/jaguar.jpg"
 SAID = {
@@ -60,7 +61,7 @@ def project(make_project: Callable[..., Project]) -> Project:
 
 def fetch(project: Project, address: str, data: bytes | Refusal, **said: Any) -> Candidate:  # noqa: ANN401 - fields of Offer
     """Let a source have shown an address for the first class, and its bytes, or a refusal, have come of it."""
-    outcome = data if isinstance(data, Refusal) else Intake.of(project).take(data)
+    outcome = data if isinstance(data, Refusal) else take(Intake.of(project), data)
     with project.database.write() as session:
         (found,) = register(session, [Offer(address, "museum", **said)], Collecting("class:1", 1)).values()
         found.attempts += 1

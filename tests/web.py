@@ -69,6 +69,7 @@ def serve(host: str = "127.0.0.1") -> Iterator[Web]:  # noqa: C901 - one handler
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        disable_nagle_algorithm = True  # head and body are two writes: the second would wait 40 ms
 
         def do_GET(self) -> None:
             parts = urlsplit(self.path)

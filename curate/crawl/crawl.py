@@ -67,11 +67,11 @@ class _Crawl:
     async def run(self, targets: Sequence[Target], finders: Sequence[Finder]) -> CrawlReport:
         """Fill each target in turn."""
         settings = self.project.settings
-        async with Ledger(self.project.database, self.owner) as ledger:
-            paces = await ledger.do(_begin)
-            with Decoders(settings.ingest) as decoders:
+        with Decoders(settings.ingest) as decoders:
+            intake = Intake.of(self.project, decoders.examine)
+            async with Ledger(self.project.database, self.owner, intake.keep) as ledger:
+                paces = await ledger.do(_begin)
                 async with Fetcher(settings.crawl, paces, ledger.remember) as fetcher:
-                    intake = Intake.of(self.project, decoders.examine)
                     crew = Crew(fetcher, ledger, intake, self.owner, self.begun_at, self.progress)
                     await self._fill_all(crew, targets, finders)
         return self.report

@@ -82,7 +82,7 @@ class Fetcher:
         """Fetch `url`, trying again what may have been the network's fault.
 
         `seen` asks for another version only. `headers` (a credential, perhaps) go to the host of `url` and to no
-        other that it may redirect to; a `form` makes it a POST.
+        other that it may redirect to, and so does `ignore_robots`; a `form` makes it a POST.
         """
         refusal = Refusal(Reason.TIMEOUT)
         ask = Ask({**headers, **seen.headers()}, form)
@@ -109,7 +109,7 @@ class Fetcher:
                 return parsed
             host = self.hosts.at(origin(parsed))
             first = first or host.address
-            if kind is not Kind.API and not ignore_robots:
+            if kind is not Kind.API and not (ignore_robots and host.address == first):
                 refusal = await self._robots_refusal(host, parsed)
                 if refusal is not None:
                     return refusal

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -15,14 +16,13 @@ from curate.crawl.ledger import Ledger, Result, Verdict
 from curate.crawl.line import MOST_OF_A_HOST, MOST_STARTED, Line
 from curate.crawl.report import CrawlReport, Target
 from curate.crawl.wire import Body, Kind, Unchanged
-from curate.ingest.facts import Facts
 from curate.ingest.folder import local_path, read_file
 from curate.ingest.intake import Collecting, Intake
 from curate.progress import Progress, Task
 from db.models import CandidateState
 from db.reasons import Refusal
 
-_MOST_IN_HAND = 12
+_MOST_IN_HAND = 32
 """Files that are fetched and not decided. They are what a kill costs, and what memory holds."""
 _MOST_BYTES_IN_HAND = 64_000_000
 _BACKLOG = 2_000
@@ -68,7 +68,6 @@ class Filling:
         self.placed = 0
         """Images on their way into the store; some may turn out to be there already."""
         self.place_free = asyncio.Condition()
-        self.storing: set[asyncio.Task[None]] = set()
         self.in_hand: Counter[int] = Counter()
         """Bytes that are held, by candidate."""
 
@@ -88,9 +87,6 @@ class Filling:
                 for running in [*(found.running for found in finding), *self.line.running]:
                     running.cancel()
         finally:
-            # What is on its way into the store is not left there without a row.
-            while self.storing:
-                await asyncio.wait(self.storing)
             left = list(self.line.claimed)
             self.line.claimed.clear()
             await self.crew.ledger.do(lambda session: claims.release_some(session, left, self.crew.owner))
@@ -167,21 +163,17 @@ class Filling:
         if isinstance(outcome, Refusal):
             self._count(work, await self.crew.ledger.decide(Result(work, outcome, body.seen)))
             return
-        await self._wait_for_place()
-        storing = asyncio.create_task(self._store(work, outcome, body))
-        self.storing.add(storing)
-        storing.add_done_callback(self.storing.discard)
-        await asyncio.shield(storing)
+        async with self._place():
+            self._count(work, await self.crew.ledger.decide(Result(work, outcome, body.seen, body.data)))
 
-    async def _wait_for_place(self) -> None:
+    @asynccontextmanager
+    async def _place(self) -> AsyncIterator[None]:
+        """Wait until there is room for one image more: no more are stored than are wanted."""
         async with self.place_free:
             await self.place_free.wait_for(lambda: self.limit is None or self.report.stored + self.placed < self.limit)
             self.placed += 1
-
-    async def _store(self, work: Work, facts: Facts, body: Body) -> None:
         try:
-            await asyncio.to_thread(self.crew.intake.keep, body.data, facts)
-            self._count(work, await self.crew.ledger.decide(Result(work, facts, body.seen)))
+            yield
         finally:
             self.placed -= 1
             async with self.place_free:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from curate.crawl import searches
 from curate.crawl.interface import Finder, Page, SourceError
-from curate.crawl.searches import Turn
+from curate.crawl.searches import Shown, Turn
 from curate.ingest.intake import register
 from db.models import Candidate, CandidateState
 from db.reasons import Reason, Refusal
@@ -95,8 +95,11 @@ class Finding:
         """Note what a page shows, and that it was read, in one transaction."""
         candidates = register(session, page.offers, self._filling.collecting)
         met = [candidate for candidate in candidates.values() if candidate.id not in self._crew.counted]
-        fresh = sum(candidate.found_at >= self._crew.begun_at for candidate in met)
-        searches.turn_page(session, self._finder, turn, page, fresh, self._crew.begun_at)
+        news = [candidate for candidate in candidates.values() if candidate.found_at >= self._crew.begun_at]
+        fresh = sum(candidate.id not in self._crew.counted for candidate in news)
+        # A slice shows first what the whole query showed a moment ago: that is no sign that it has nothing of its own.
+        shown = Shown(fresh, bool(news if turn.question.part else fresh))
+        searches.turn_page(session, self._finder, turn, page, shown, self._crew.begun_at)
         counts = _Counts()
         for candidate in met:
             self._count(candidate, counts)

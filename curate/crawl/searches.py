@@ -24,6 +24,16 @@ class Turn:
     """Whether this is the page that the search begins with."""
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What a page showed that no page had shown before."""
+
+    fresh: int
+    """Addresses."""
+    goes_on: bool
+    """Whether the search is worth its further pages."""
+
+
 def begin(session: Session, finder: Finder, queries: Sequence[str], target: str) -> None:
     """Open what a source is to be asked for a target: what was left open goes on, what was finished begins anew."""
     for query in queries:
@@ -75,16 +85,16 @@ def following(session: Session, source: str, target: str, passed_over: Collectio
     return Turn(row.id, Question(row.query, row.part, row.cursor, seen), row.cursor == row.start)
 
 
-def turn_page(session: Session, finder: Finder, turn: Turn, page: Page, fresh: int, begun_at: datetime) -> None:
+def turn_page(session: Session, finder: Finder, turn: Turn, page: Page, shown: Shown, begun_at: datetime) -> None:
     """Note that a page was read, and what it has led to. In one transaction with the offers that it showed."""
     row = session.get_one(Search, turn.id)
     row.pages += 1
     row.shown += len(page.offers)
-    row.fresh += fresh
+    row.fresh += shown.fresh
     row.etag, row.last_modified = page.seen.etag, page.seen.last_modified
     row.asked_at = now()
     row.cursor = page.cursor if page.cursor is not None else row.start
-    if finder.searches and turn.is_first and page.offers and not fresh:
+    if finder.searches and turn.is_first and page.offers and not shown.goes_on:
         row.state = SearchState.DROPPED  # the rest of it would bring little: its best page brought nothing
         return
     if page.cursor is None:

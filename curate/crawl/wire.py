@@ -133,14 +133,16 @@ async def _read(
     refusal = _refusal_by_head(status, headers, kind, max_bytes)
     if refusal is not None:
         return refusal
-    data = bytearray()
+    chunks: list[bytes] = []
+    size = 0
     async for chunk in response.content.iter_any():
-        data += chunk
-        if len(data) > max_bytes:
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > max_bytes:
             if kind is Kind.ROBOTS:
                 break
             return Refusal(Reason.TOO_MANY_BYTES, f"more than {max_bytes}")
-    return Body(bytes(data), str(url), headers)
+    return Body(b"".join(chunks), str(url), headers)
 
 
 def _redirect(url: URL, location: str) -> Redirect | Refusal:

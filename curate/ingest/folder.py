@@ -1,5 +1,6 @@
 """`curate import`: a folder of images that somebody has already, labels in its subfolders' names or not."""
 
+import contextlib
 import difflib
 import os
 from collections import Counter
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session
 from curate.config import IngestSettings, class_key
 from curate.ingest.decide import decide
 from curate.ingest.decoders import Decoders
+from curate.ingest.facts import Facts
 from curate.ingest.intake import FORGOTTEN, Collecting, Intake, Offer, Outcome, register
 from curate.progress import QUIET, Progress
 from curate.project import Project
@@ -27,6 +29,7 @@ from db.reasons import Reason, Refusal
 
 _BATCH = 64
 """Files a transaction: what a kill in the middle costs, against the price of a commit."""
+_BATCH_BYTES = 64_000_000
 
 
 @dataclass
@@ -60,8 +63,10 @@ def import_folder(project: Project, folder: Path, *, labels: bool, progress: Pro
         progress.task(f"importing {folder.name}", len(files), "images") as task,
     ):
         intake = Intake.of(project, decoders.examine)
-        for batch in chunks(files, _BATCH):
-            outcomes = list(pool.map(lambda path: _take_file(intake, path), batch))
+        for batch in _batches(files):
+            judged = list(pool.map(lambda path: _judge_file(intake, path), batch))
+            intake.keep((data, outcome) for data, outcome in judged if isinstance(outcome, Facts))
+            outcomes = [outcome for _, outcome in judged]
             _write_batch(project, folder, list(zip(batch, outcomes, strict=True)), classes, report)
             task.advance(len(batch))
     return report
@@ -95,9 +100,24 @@ def local_offer(path: Path, source: str, query: str = "") -> Offer:
     return Offer(address=path.as_uri(), source=source, query=query, local=True, name=shown)
 
 
-def _take_file(intake: Intake, path: Path) -> Outcome:
+def _batches(files: Iterable[Path]) -> Iterator[list[Path]]:
+    """Files of one transaction: so many, or so many bytes, since they are held until they are stored."""
+    batch: list[Path] = []
+    size = 0
+    for path in files:
+        batch.append(path)
+        with contextlib.suppress(OSError):  # gone meanwhile: reading it will say so
+            size += path.stat().st_size
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _judge_file(intake: Intake, path: Path) -> tuple[bytes, Outcome]:
     data = read_file(path, intake.limits)
-    return data if isinstance(data, Refusal) else intake.take(data)
+    return (b"", data) if isinstance(data, Refusal) else (data, intake.judge(data))
 
 
 def _classes_of(project: Project, folder: Path, files: Iterable[Path]) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """From an address and its bytes to rows: what is offered, what becomes of it, and where each image was seen."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -71,17 +71,10 @@ class Intake:
         outcome = self.examine(data)
         return FORGOTTEN if isinstance(outcome, Facts) and outcome.sha256 in self.forgotten else outcome
 
-    def keep(self, data: bytes, found: Facts) -> None:
-        """Store what was judged to be an image."""
-        self.store.put(data, found.sha256, found.format)
-        fault("image.stored")
-
-    def take(self, data: bytes) -> Outcome:
-        """Judge bytes, and store them if they are an image."""
-        outcome = self.judge(data)
-        if isinstance(outcome, Facts):
-            self.keep(data, outcome)
-        return outcome
+    def keep(self, images: Iterable[tuple[bytes, Facts]]) -> None:
+        """Store what was judged to be images: all of it, or none and a StoreError."""
+        self.store.put_all({self.store.path(found.sha256, found.format): data for data, found in images})
+        fault("images.stored")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,12 @@
+"""Taking bytes in, as a crawl does."""
+
+from curate.ingest.facts import Facts
+from curate.ingest.intake import Intake, Outcome
+
+
+def take(intake: Intake, data: bytes) -> Outcome:
+    """What bytes are, stored if they are an image."""
+    outcome = intake.judge(data)
+    if isinstance(outcome, Facts):
+        intake.keep([(data, outcome)])
+    return outcome
