@@ -7,14 +7,17 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 from playwright.sync_api import expect, sync_playwright
-from rich.console import Console, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.terminal_theme import MONOKAI
+from rich.text import Text
 
-from curate.cli import show
+from curate.cli import show, show_crawl, show_images
+from curate.crawl.account import account
 from curate.demo.draw import CLASSES, draw
 from curate.labelling import Environment, Labelling
 from curate.project import Project, open_project
 from curate.status import status
+from curate.why import why
 from labeler.server import USER
 from labeler.signin import session_cookie
 from tests import prepare
@@ -70,6 +73,13 @@ def main(printed: Path, demo: Path) -> None:
     (FOLDER / "demo.svg").write_text(terminal("make demo", printed.read_text(encoding="utf-8").strip()))
     project = open_project(demo)
     (FOLDER / "status.svg").write_text(terminal("curate status", show.status(status(project))))
+    history = Group(
+        show_crawl.account(account(project)),
+        "",
+        Text("$ curate why 1", style="bold"),
+        show_images.why(why(project, "1")),
+    )
+    (FOLDER / "crawl.svg").write_text(terminal("curate status --crawl", history))
     labelling_page(project, FOLDER / "labelling.png")
     project.database.close()
 

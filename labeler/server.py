@@ -23,6 +23,8 @@ from labeler.install import Installation, clean_environment
 
 USER = "curate@localhost.localdomain"
 """Who signs in. The server is on loopback, and its password is this project's alone."""
+_STARTED: list[subprocess.Popen[bytes]] = []
+"""Servers of this process, held on to: they outlive it, and Python would warn of a child that nobody waits for."""
 _START_SECONDS = 180
 _STOP_SECONDS = 15
 
@@ -145,6 +147,7 @@ class LocalServer:
                 stderr=file,
                 start_new_session=True,  # Ctrl-C in the terminal is not for it
             )
+        _STARTED.append(process)
         self._keep(Credentials(kept.identity, kept.password, kept.token, port, process.pid))
         deadline = time.monotonic() + _START_SECONDS
         while not _healthy(port):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from curate.config import CommonsSettings
 from curate.crawl.interface import Page, Question
+from curate.crawl.sources import commons
 from curate.crawl.sources.commons import CommonsFinder
 from curate.crawl.sources.html_text import absolute, first_link, plain
 from curate.ingest.intake import Offer
@@ -18,10 +19,16 @@ from curate.rights import RESERVED, attribution
 from db.reasons import Reason, Refusal
 from tests.engines import addresses, answer, given, read_on
 from tests.sources import ANYTHING, commons_file, commons_page, mutated, put_commons
-from tests.web import Web, serve
+from tests.web import Answer, Web, serve
 
 FINDER = CommonsFinder(CommonsSettings())
 DEED = "https://creativecommons.org/licenses/by-sa/3.0"
+
+
+@pytest.fixture(autouse=True)
+def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ask a busy server again at once."""
+    monkeypatch.setattr(commons, "_WAITS", (0.0, 0.0, None))
 
 
 @pytest.fixture
@@ -263,6 +270,16 @@ def test_links_are_whole_or_none() -> None:
     assert first_link('<a href="/wiki/A">a</a> <a href="//a.example/b">b</a>') == "https://a.example/b"
     assert first_link("<a>Ann</a>") == ""
     assert [absolute(said) for said in ("//", "/wiki/A", "javascript:alert(1)", "")] == [""] * 4
+
+
+def test_a_busy_moment_is_waited_out(web: Web, finder: CommonsFinder) -> None:
+    """Commons says itself that it lags behind; asked again a little later it answers."""
+    lagging = json.dumps({"error": {"code": "maxlag", "info": "2 seconds lagged"}}).encode()
+    answers = [lagging, lagging, commons_page([commons_file(1)])]
+    web.pages["/w/api.php"] = Answer(compute=lambda _query: (200, {}, answers.pop(0)))
+    page = answer(finder, finder.first("jazzmaster"))
+    assert isinstance(page, Page)
+    assert len(page.offers) == 1
 
 
 @pytest.mark.parametrize(

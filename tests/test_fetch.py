@@ -342,3 +342,29 @@ def test_a_credential_goes_to_its_host_and_no_other(web: Web) -> None:
         asyncio.run(run())
         assert "Authorization" not in elsewhere.headers[-1]
     assert web.headers[-1]["Authorization"] == "Bearer secret"
+
+
+def test_a_304_that_nobody_asked_for_is_a_refusal(web: Web) -> None:
+    """Without a version to compare with there is nothing that could be unchanged."""
+    found = refusal(web.put("/x", b"", status=304))
+    assert (found.reason, found.http_status) == (Reason.HTTP_4XX, 304)
+
+
+def test_a_hiccup_of_robots_txt_does_not_lose_the_host(web: Web) -> None:
+    """It is asked for again before the host is given up for the run; one that is sent compressed allows nothing."""
+    web.put("/robots.txt", b"User-agent: *\nDisallow: /b\n", first=[(500, {})])
+    allowed, forbidden = get(web.put("/a", b"x"), web.put("/b", b"x"))
+    assert isinstance(allowed, Body)
+    assert isinstance(forbidden, Refusal)
+    assert forbidden.reason is Reason.ROBOTS_DISALLOWED
+    web.put("/robots.txt", b"??", headers={"Content-Encoding": "gzip"})
+    assert refusal(web.url + "/a").reason is Reason.ENCODED_BODY
+
+
+@pytest.mark.parametrize(
+    "value", ["Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "1 Jan 2027 00:00 +999999999999999"]
+)
+def test_no_retry_after_raises(web: Web, value: str) -> None:
+    """A date that no calendar has is garbage like any other."""
+    (found,) = get(web.put("/x", b"here", first=[(429, {"Retry-After": value})]))
+    assert isinstance(found, Body)

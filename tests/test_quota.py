@@ -156,6 +156,7 @@ def test_what_was_found_is_asked_again_on_demand(project: Project, web: Web) -> 
     """Unchanged files stay as they are; a changed one is a new image, and the old one keeps its history."""
     listed = works(web, jpeg(1), jpeg(2))
     put_openverse(web, listed)
+    web.pages["/files/0.jpg"].headers["ETag"] = '"1"'
     assert run(project, "red").stored == 2
     web.pages["/files/0.jpg"].status, web.pages["/files/0.jpg"].body = 304, b""
     web.put("/files/1.jpg", jpeg(9))
@@ -165,6 +166,17 @@ def test_what_was_found_is_asked_again_on_demand(project: Project, web: Web) -> 
         assert set(session.scalars(select(Candidate.state))) == {CandidateState.STORED}
         seen = [image_id for image_id in session.scalars(select(Sighting.image_id)) if image_id is not None]
         assert sorted(seen) == sorted(session.scalars(select(Image.id))) == [1, 2, 3]
+
+
+def test_asking_again_in_vain_changes_nothing(project: Project, web: Web) -> None:
+    """The same bytes, or none at all, leave an image and its address as they were; a failure is told."""
+    put_openverse(web, works(web, jpeg(1), jpeg(2)))
+    assert run(project, "red").stored == 2
+    web.pages["/files/1.jpg"].status = 404
+    again = run(project, "red", recheck=True)
+    assert (again.known, dict(again.failed), again.found) == (1, {"http_4xx": 1}, 2)
+    with project.database.read() as session:
+        assert set(session.scalars(select(Candidate.state))) == {CandidateState.STORED}
 
 
 def test_a_straggler_holds_no_class_up(project: Project, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,6 +31,7 @@ SETTINGS = {
     "dataset.validation": "2",
     "dataset.target": "7",
     "crawl.allow_private_addresses": "true",
+    "crawl.sources": '["openverse"]',
     "train.arch": "resnet18",
     "train.init": "none",
     "train.size": "32",
@@ -116,7 +117,7 @@ def test_every_command_runs_in_its_order(cli: Cli, tmp_path: Path, world: World)
             if line.startswith("cd "):
                 cwd /= line.removeprefix("cd ")
                 for key, value in {**SETTINGS, "crawl.openverse.url": url}.items():
-                    run(f"curate config {key} {value}", cwd)
+                    run(f"curate config {key} {shlex.quote(value)}", cwd)
                 continue
             if line == "curate label pull":
                 with labelling(folder, world, 60) as annotator:

@@ -84,7 +84,7 @@ def _rows(
         counts.found += number
         column = _column(state, reason)
         setattr(counts, column, getattr(counts, column) + number)
-        if reason is not None:
+        if reason is not None and state is CandidateState.FAILED:
             reasons[reason.value] += number
     return [found[key] for key in sorted(found)], dict(reasons.most_common())
 

@@ -36,9 +36,15 @@ class Work:
     seen: Seen
 
 
+_LIVING: set[str] = set()
+"""Owners in this process. After a restart another process may have had its number, as in a container."""
+
+
 def new_owner() -> str:
     """Name of this process, as claims carry it."""
-    return f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+    owner = f"{socket.gethostname()}/{os.getpid()}/{uuid.uuid4().hex[:8]}"
+    _LIVING.add(owner)
+    return owner
 
 
 def claim(session: Session, target: str, owner: str, most: int, per_host: int, started: Counter[str]) -> list[Work]:
@@ -53,7 +59,7 @@ def claim(session: Session, target: str, owner: str, most: int, per_host: int, s
         enough = [host for host, number in count.items() if host and number >= per_host]
         rows = session.scalars(
             select(Candidate)
-            .where(Candidate.target == target, _is_open(), Candidate.host.not_in(enough))
+            .where(Candidate.target == target, _is_open(owner), Candidate.host.not_in(enough))
             .where(Candidate.id.not_in([candidate.id for candidate in found]))
             .order_by(Candidate.id)
             .limit(most - len(found))
@@ -69,8 +75,9 @@ def claim(session: Session, target: str, owner: str, most: int, per_host: int, s
     return _claimed(session, found, owner)
 
 
-def _is_open() -> ColumnElement[bool]:
-    abandoned = and_(Candidate.state == CandidateState.CLAIMED, Candidate.lease_until < now())
+def _is_open(owner: str) -> ColumnElement[bool]:
+    """Waiting, or claimed by another whose lease is over. One's own is at work, whatever a clock that slept says."""
+    abandoned = and_(Candidate.state == CandidateState.CLAIMED, Candidate.lease_until < now(), Candidate.owner != owner)
     return or_(Candidate.state == CandidateState.PENDING, abandoned)
 
 
@@ -100,7 +107,8 @@ def reopen(session: Session, target: str, before: datetime) -> None:
     """Take up again what failed before a moment for a reason that may have passed."""
     failed = (Candidate.state == CandidateState.FAILED) & Candidate.reason.in_(_PASSING)
     mine = (Candidate.target == target) & failed & (Candidate.decided_at < before)
-    session.execute(update(Candidate).where(mine).values(state=CandidateState.PENDING))
+    values = {"state": CandidateState.PENDING, "reason": None, "http_status": None, "detail": ""}
+    session.execute(update(Candidate).where(mine).values(values))
 
 
 def recheck(session: Session, target: str) -> None:
@@ -110,16 +118,17 @@ def recheck(session: Session, target: str) -> None:
     session.execute(update(Candidate).where(mine).values(state=CandidateState.PENDING))
 
 
-def open_count(session: Session, target: str) -> int:
-    """How many candidates of a target nobody has claimed."""
+def open_count(session: Session, target: str, owner: str) -> int:
+    """How many candidates of a target nobody is at."""
     query = select(func.count()).select_from(Candidate)
-    return session.scalar(query.where(Candidate.target == target, _is_open())) or 0
+    return session.scalar(query.where(Candidate.target == target, _is_open(owner))) or 0
 
 
-def taken_by_others(session: Session, ids: Collection[int]) -> int:
+def taken_by_others(session: Session, ids: Collection[int], owner: str) -> int:
     """How many of these are no longer open."""
     return sum(
-        session.scalar(select(func.count()).select_from(Candidate).where(Candidate.id.in_(batch), ~_is_open())) or 0
+        session.scalar(select(func.count()).select_from(Candidate).where(Candidate.id.in_(batch), ~_is_open(owner)))
+        or 0
         for batch in chunks(ids)
     )
 
@@ -128,8 +137,11 @@ def is_stale(candidate: Candidate) -> bool:
     """Whether the owner of a claim is dead: known to be on this machine, assumed on another once its lease is over."""
     host, _, rest = (candidate.owner or "").partition("/")
     number = rest.partition("/")[0]
-    if host == socket.gethostname() and number.isdigit() and not process_lives(int(number)):
-        return True
+    if host == socket.gethostname() and number.isdigit():
+        if int(number) == os.getpid():
+            return candidate.owner not in _LIVING
+        if not process_lives(int(number)):
+            return True
     return candidate.lease_until is None or candidate.lease_until < now()
 
 

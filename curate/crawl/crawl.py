@@ -1,7 +1,10 @@
 """`curate crawl`: from classes and sources to stored images, everything found ending in exactly one state."""
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -20,6 +23,7 @@ from curate.ingest.intake import Collecting, Intake
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.rights import Policy
+from db.errors import CurateError
 from db.models.base import now
 
 
@@ -67,12 +71,12 @@ class _Crawl:
     async def run(self, targets: Sequence[Target], finders: Sequence[Finder]) -> CrawlReport:
         """Fill each target in turn."""
         settings = self.project.settings
-        with Decoders(settings.ingest) as decoders:
+        with Decoders(settings.ingest) as decoders, ThreadPoolExecutor((os.cpu_count() or 1) + 1, "judge") as judges:
             intake = Intake.of(self.project, decoders.examine)
             async with Ledger(self.project.database, self.owner, intake.keep) as ledger:
                 paces = await ledger.do(_begin)
                 async with Fetcher(settings.crawl, paces, ledger.remember) as fetcher:
-                    crew = Crew(fetcher, ledger, intake, self.owner, self.begun_at, self.progress)
+                    crew = Crew(fetcher, ledger, intake, judges, self.owner, self.begun_at, self.progress)
                     await self._fill_all(crew, targets, finders)
         return self.report
 
@@ -87,8 +91,10 @@ class _Crawl:
 
     async def _beat(self, ledger: Ledger) -> None:
         while True:
-            await asyncio.sleep(claims.LEASE.total_seconds() / 3)
-            await ledger.do(lambda session: claims.renew(session, self.owner))
+            await asyncio.sleep(claims.LEASE.total_seconds() / 6)
+            # A disk that is full for a moment must not end this: the next beat is soon enough.
+            with contextlib.suppress(CurateError):
+                await ledger.do(lambda session: claims.renew(session, self.owner))
 
     async def _fill(self, crew: Crew, target: Target, finders: Sequence[Finder]) -> None:
         report = self.report.targets.setdefault(target.name, TargetReport(want=target.want))
@@ -108,8 +114,12 @@ class _Crawl:
         """Count what was found and not decided by us: it waits, or another crawl has it."""
         undecided = list(crew.undecided)
         crew.undecided.clear()
-        self.report.known += await crew.ledger.read(lambda session: claims.taken_by_others(session, undecided))
-        self.report.waiting += await crew.ledger.read(lambda session: claims.open_count(session, target.key))
+        self.report.known += await crew.ledger.read(
+            lambda session: claims.taken_by_others(session, undecided, self.owner)
+        )
+        self.report.waiting += await crew.ledger.read(
+            lambda session: claims.open_count(session, target.key, self.owner)
+        )
 
     def _open(self, session: Session, target: Target, finders: Sequence[Finder]) -> None:
         """Take up what an earlier run left of a target."""

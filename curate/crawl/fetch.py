@@ -23,6 +23,8 @@ from curate.crawl.wire import NEVER, Ask, Body, Kind, Redirect, Seen, TooMany, U
 from db.reasons import Reason, Refusal
 
 _MOST_REDIRECTS = 5
+_UNREADABLE = {Reason.BLOCKED_ADDRESS, Reason.ENCODED_BODY}
+"""A robots.txt that is there and cannot be read may forbid anything."""
 _FIRST_BACKOFF_SECONDS = 0.5
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -85,7 +87,7 @@ class Fetcher:
         other that it may redirect to, and so does `ignore_robots`; a `form` makes it a POST.
         """
         refusal = Refusal(Reason.TIMEOUT)
-        ask = Ask({**headers, **seen.headers()}, form)
+        ask = Ask({**headers, **seen.headers()}, form, seen != NEVER)
         for attempt in range(self.settings.attempts):
             if attempt and refusal.reason is not Reason.RATE_LIMITED:  # the host has said itself when to ask again
                 await asyncio.sleep(_FIRST_BACKOFF_SECONDS * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
@@ -123,7 +125,12 @@ class Fetcher:
         if host.robots is None:
             async with host.robots_lock:
                 if host.robots is None:
-                    host.robots = await self._read_robots(host, url)
+                    found = await self._read_robots(host, url)
+                    host.robots_failures += isinstance(found, Refusal)
+                    # A hiccup is no answer: only what fails again and again forbids the host for this run.
+                    if isinstance(found, Refusal) and host.robots_failures < self.settings.attempts:
+                        return found
+                    host.robots = found
         if isinstance(host.robots, Refusal):
             return host.robots
         host.least_interval = min(host.robots.delay, self.settings.max_wait_seconds)
@@ -142,7 +149,7 @@ class Fetcher:
                 return Robots.allow_all()
             address, host = target, self.hosts.at(origin(target))
         # RFC 9309: what cannot be reached forbids everything for now, what is not there forbids nothing.
-        if isinstance(found, Refusal) and (found.reason.passing or found.reason is Reason.BLOCKED_ADDRESS):
+        if isinstance(found, Refusal) and (found.reason.passing or found.reason in _UNREADABLE):
             return found
         return Robots.parse(found.data) if isinstance(found, Body) else Robots.allow_all()
 
@@ -150,25 +157,31 @@ class Fetcher:
         self, host: Host, url: URL, kind: Kind, max_bytes: int, ask: Ask, deadline: "_Deadline"
     ) -> Body | Unchanged | Redirect | Refusal:
         """Ask one host once, when it is its turn."""
-        async with self.hosts.turn(host) as refusal:
-            if refusal is not None:
-                return refusal
-            async with self._concurrency:
-                await self.may_begin.wait()
-                try:
-                    async with asyncio.timeout(deadline.left()):
-                        answered = await wire.request(self._session, url, kind, max_bytes, ask)
-                except TimeoutError:
-                    words = f"not whole after {self.settings.deadline_seconds:g} s"
-                    answered = wire.Answered(Refusal(Reason.TIMEOUT, words))
-                finally:
-                    deadline.stop()
-            self.hosts.note(host, answered.found if isinstance(answered.found, Refusal) else None)
+        while True:
+            async with self.hosts.turn(host) as refusal:
+                if refusal is not None:
+                    return refusal
+                async with self._concurrency:
+                    await self.may_begin.wait()
+                    if host.paused():
+                        continue  # it has asked for patience while we waited
+                    answered = await self._request(url, kind, max_bytes, ask, deadline)
+                self.hosts.note(host, answered.found if isinstance(answered.found, Refusal) else None)
+                break
         if isinstance(answered.found, TooMany):
             return self.hosts.patience(host, answered.found.seconds, answered.found.status)
         if not isinstance(answered.found, Refusal) or not answered.found.reason.passing:
             self.hosts.learn(host, answered.headers)
         return answered.found
+
+    async def _request(self, url: URL, kind: Kind, max_bytes: int, ask: Ask, deadline: "_Deadline") -> wire.Answered:
+        try:
+            async with asyncio.timeout(deadline.left()):
+                return await wire.request(self._session, url, kind, max_bytes, ask)
+        except TimeoutError:
+            return wire.Answered(Refusal(Reason.TIMEOUT, f"not whole after {self.settings.deadline_seconds:g} s"))
+        finally:
+            deadline.stop()
 
 
 def _agent(contact: str) -> str:

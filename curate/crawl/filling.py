@@ -1,8 +1,10 @@
 """One target while it fills: sources find, the fetcher fetches, decoders judge, the ledger writes, all side by side."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -25,6 +27,7 @@ from db.reasons import Refusal
 _MOST_IN_HAND = 32
 """Files that are fetched and not decided. They are what a kill costs, and what memory holds."""
 _MOST_BYTES_IN_HAND = 64_000_000
+_NOTE_SECONDS = 0.2
 _BACKLOG = 2_000
 """Open candidates that are enough where everything is wanted: many hosts are among them, and memory stays flat."""
 
@@ -36,6 +39,8 @@ class Crew:
     fetcher: Fetcher
     ledger: Ledger
     intake: Intake
+    judges: Executor
+    """Threads that wait for decoders; the loop's own look up names, and must not wait behind them."""
     owner: str
     begun_at: datetime
     progress: Progress
@@ -62,12 +67,17 @@ class Filling:
         self.stored_ids: list[int] = []
         self.open = 0
         """Candidates that nobody has claimed, as far as is known."""
+        self.starved = False
+        """Whether what is open waits for hosts that have enough to do."""
         self.wake = asyncio.Event()
         self.hungry = asyncio.Event()
         self.line = Line(self.wake)
+        self.noted = 0.0
         self.placed = 0
         """Images on their way into the store; some may turn out to be there already."""
         self.place_free = asyncio.Condition()
+        self.reading = asyncio.Semaphore(2)
+        """Files of the user's own, read one after the other: nothing else holds them back."""
         self.in_hand: Counter[int] = Counter()
         """Bytes that are held, by candidate."""
 
@@ -84,6 +94,7 @@ class Filling:
             async with asyncio.TaskGroup() as group:
                 finding = [Finding(self, finder, group) for finder in finders]
                 await self._work_through(group, finding)
+                self.task.note(self._standing())
                 for running in [*(found.running for found in finding), *self.line.running]:
                     running.cancel()
         finally:
@@ -92,7 +103,7 @@ class Filling:
             await self.crew.ledger.do(lambda session: claims.release_some(session, left, self.crew.owner))
 
     async def _count_open(self) -> int:
-        return await self.crew.ledger.read(lambda session: claims.open_count(session, self.target.key))
+        return await self.crew.ledger.read(lambda session: claims.open_count(session, self.target.key, self.crew.owner))
 
     async def _work_through(self, group: asyncio.TaskGroup, finding: Sequence[Finding]) -> None:
         """Start work as there is room for it, and let the sources know when there is too little to do."""
@@ -100,7 +111,9 @@ class Filling:
             self.wake.clear()
             if self.open > 0 and self.line.is_due:
                 await self._start_more(group)
-            outstanding = self.open + len(self.line.running)
+            # What cannot be started for hosts that take too long must not keep other sources from being asked.
+            stuck = self.starved and self.line.holding < len(self.line.running)
+            outstanding = (0 if stuck else self.open) + self.line.holding
             (self.hungry.set if outstanding < self._enough() else self.hungry.clear)()
             if self.line.running or not all(found.running.done() for found in finding):
                 await self.wake.wait()
@@ -124,6 +137,7 @@ class Filling:
             )
             # Nothing to take, and nothing under way that keeps a host busy: another crawl has taken the rest.
             self.open = max(0, self.open - len(taken)) if taken or self.line.running else 0
+            self.starved = len(taken) < most
             for work in taken:
                 self.crew.counted.add(work.id)
                 self.crew.undecided.add(work.id)
@@ -145,8 +159,13 @@ class Filling:
         limits = self.crew.intake.limits
         if not work.local:
             return await self.crew.fetcher.get(work.address, Kind.IMAGE, limits.max_bytes, seen=work.seen)
-        data = await asyncio.to_thread(read_file, local_path(work.address), limits)
-        return data if isinstance(data, Refusal) else Body(data, work.address, {})
+        async with self.reading:
+            await self.crew.fetcher.may_begin.wait()
+            data = await asyncio.to_thread(read_file, local_path(work.address), limits)
+            if isinstance(data, Refusal):
+                return data
+            self._hold(work, len(data))
+            return Body(data, work.address, {})
 
     def _hold(self, work: Work, size: int) -> None:
         """Note what is in hand, and let nothing new be fetched while that is too much."""
@@ -159,7 +178,8 @@ class Filling:
         may_begin.clear() if too_much else may_begin.set()
 
     async def _judge(self, work: Work, body: Body) -> None:
-        outcome = await asyncio.to_thread(self.crew.intake.judge, body.data)
+        loop = asyncio.get_running_loop()
+        outcome = await loop.run_in_executor(self.crew.judges, self.crew.intake.judge, body.data)
         if isinstance(outcome, Refusal):
             self._count(work, await self.crew.ledger.decide(Result(work, outcome, body.seen)))
             return
@@ -191,7 +211,9 @@ class Filling:
             total.duplicates += 1
         else:
             total.failed[verdict.reason.value if verdict.reason else ""] += 1
-        self.task.note(self._standing())
+        if time.monotonic() - self.noted >= _NOTE_SECONDS:
+            self.noted = time.monotonic()
+            self.task.note(self._standing())
 
     def _count_stored(self, work: Work, verdict: Verdict) -> None:
         self.total.stored += 1

@@ -86,6 +86,7 @@ class Finding:
         filling.total.known += counts.known
         filling.total.failed += Counter({Reason.LICENCE_REFUSED.value: counts.refused})
         filling.open += counts.open
+        filling.starved = filling.starved and not counts.open
         if counts.open:
             # Only as much as is enough: what comes after is read when this has been worked through.
             filling.hungry.clear()

@@ -74,7 +74,7 @@ def _canonical(host: str) -> str:
         return host
     try:
         return socket.inet_ntoa(socket.inet_aton(host))
-    except OSError:
+    except (OSError, ValueError):
         return host
 
 

@@ -41,6 +41,9 @@ _PERIODS = {
     "day": 86400,
 }
 _LIMIT = re.compile(r"(\d{1,9})\s*/\s*([a-z]+)")
+_LONGEST_KEPT_SECONDS = 86400.0
+"""Of a pause: whoever asks for more is asked again after a day."""
+_EPOCH_MILLISECONDS = 100_000_000_000
 _EPOCH = 1_000_000_000
 """A reset beyond this many seconds is a moment, not a time to wait."""
 
@@ -76,6 +79,7 @@ class Host:
     """How often in a row it could not be reached, or did not end what it had begun."""
     waiting: int = 0
     robots: "Robots | Refusal | None" = None
+    robots_failures: int = 0
     robots_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def paused(self) -> float:
@@ -146,8 +150,8 @@ class Hosts:
 
     def pause(self, host: Host, seconds: float) -> None:
         """Ask nothing of a host for so long."""
-        host.resume_at = max(host.resume_at, time.monotonic() + seconds)
-        resume_at = datetime.now(UTC) + timedelta(seconds=min(host.paused(), 366 * 86400))
+        host.resume_at = max(host.resume_at, time.monotonic() + min(seconds, _LONGEST_KEPT_SECONDS))
+        resume_at = datetime.now(UTC) + timedelta(seconds=host.paused())
         self._remember(Pace(host.address, resume_at, host.interval))
 
     def learn(self, host: Host, headers: Mapping[str, str]) -> None:
@@ -191,7 +195,8 @@ def allowances(headers: Mapping[str, str]) -> list[tuple[int, int, float]]:
     for prefix in ("x-ratelimit", "ratelimit"):
         left, reset = _number(headers.get(f"{prefix}-remaining", "")), _number(headers.get(f"{prefix}-reset", ""))
         if left is not None and reset is not None:
-            seconds = reset - time.time() if reset > _EPOCH else reset
+            moment = reset / 1000 if reset > _EPOCH_MILLISECONDS else reset
+            seconds = moment - time.time() if moment > _EPOCH else moment
             found.append((left, _number(headers.get(f"{prefix}-limit", "")) or 0, max(0.0, seconds)))
     return found
 

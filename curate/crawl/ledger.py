@@ -6,7 +6,8 @@ time, which went into waiting for the interpreter.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -23,9 +24,9 @@ from curate.ingest.decide import decide
 from curate.ingest.facts import Facts
 from curate.ingest.intake import Outcome
 from db.engine import Database
-from db.models import Candidate, CandidateState, Host
+from db.models import Candidate, CandidateState, Host, Image
 from db.models.base import now
-from db.reasons import Reason
+from db.reasons import Reason, Refusal
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -64,6 +65,7 @@ class Ledger:
         self._queue: asyncio.Queue[tuple[Result, asyncio.Future[Verdict]] | None] = asyncio.Queue()
         """None is nothing to decide, but a pace to keep: a pause must outlive even a kill."""
         self._paces: dict[str, Pace] = {}
+        self._paces_lock = threading.Lock()
         self._thread = ThreadPoolExecutor(1, "ledger")
 
     async def __aenter__(self) -> Self:
@@ -79,12 +81,13 @@ class Ledger:
 
     def remember(self, pace: Pace) -> None:
         """Keep how a host wants to be asked."""
-        self._paces[pace.address] = pace
+        with self._paces_lock:
+            self._paces[pace.address] = pace
         self._queue.put_nowait(None)
 
     async def do(self, job: Callable[[Session], T]) -> T:
         """Do something in a transaction of its own."""
-        return await self._run(self._in_transaction, job, self._taken_paces())
+        return await self._run(self._in_transaction, job)
 
     async def read(self, job: Callable[[Session], T]) -> T:
         """Look something up."""
@@ -99,14 +102,17 @@ class Ledger:
     async def _run(self, job: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, partial(job, *arguments, **options))
 
-    def _taken_paces(self) -> list[Pace]:
-        paces, self._paces = self._paces, {}
-        return list(paces.values())
-
-    def _in_transaction(self, job: Callable[[Session], T], paces: Sequence[Pace]) -> T:
+    def _in_transaction(self, job: Callable[[Session], T]) -> T:
+        with self._paces_lock:
+            paces = dict(self._paces)
         with self._database.write() as session:
-            _keep_paces(session, paces)
-            return job(session)
+            _keep_paces(session, paces.values())
+            done = job(session)
+        with self._paces_lock:
+            for address, pace in paces.items():
+                if self._paces.get(address) is pace:  # kept now, and not changed meanwhile
+                    del self._paces[address]
+        return done
 
     def _in_view(self, job: Callable[[Session], T]) -> T:
         with self._database.read() as session:
@@ -124,7 +130,7 @@ class Ledger:
 
     async def _write(self, results: Sequence[Result], waiting: Sequence["asyncio.Future[Verdict]"]) -> None:
         try:
-            verdicts = await self._run(self._settle, results, self._taken_paces())
+            verdicts = await self._run(self._settle, results)
         except Exception as error:  # noqa: BLE001 - whoever waits is told, whatever it is
             for done in waiting:
                 if not done.done():
@@ -134,29 +140,40 @@ class Ledger:
             if not done.done():
                 done.set_result(verdict)
 
-    def _settle(self, results: Sequence[Result], paces: Sequence[Pace]) -> list[Verdict]:
+    def _settle(self, results: Sequence[Result]) -> list[Verdict]:
         """Store what is to be stored, then write all of it down: never a row without a file."""
         self._keep([(result.data, result.outcome) for result in results if isinstance(result.outcome, Facts)])
-        return self._in_transaction(lambda session: record(session, results, self._owner), paces)
+        return self._in_transaction(lambda session: record(session, results, self._owner))
 
 
 def record(session: Session, results: Sequence[Result], owner: str) -> list[Verdict]:
     """Write down what became of claimed candidates. What is no longer `owner`'s is left alone."""
     ids = [result.work.id for result in results]
     rows = {row.id: row for row in session.scalars(select(Candidate).where(Candidate.id.in_(ids)))}
-    mine = [(rows[r.work.id], r) for r in results if rows[r.work.id].owner == owner]
+    latest = {result.work.id: result for result in results}
+    mine = [(rows[number], result) for number, result in latest.items() if rows[number].owner == owner]
     verdicts: dict[int, Verdict] = {}
     decided = []
     for row, result in mine:
         row.etag, row.last_modified = result.seen.etag, result.seen.last_modified
-        if isinstance(result.outcome, Unchanged):
+        if isinstance(result.outcome, Unchanged) or _stands(session, row, result.outcome):
             _put_back(session, row)
-            verdicts[row.id] = Verdict(None)
+            refusal = result.outcome if isinstance(result.outcome, Refusal) else None
+            verdicts[row.id] = Verdict(CandidateState.FAILED, refusal.reason) if refusal else Verdict(None)
         else:
             decided.append((row, result.outcome))
     for (row, _), state in zip(decided, decide(session, decided), strict=True):
         verdicts[row.id] = Verdict(state, row.reason, row.image_id)
     return [verdicts.get(number, Verdict(None)) for number in ids]
+
+
+def _stands(session: Session, row: Candidate, outcome: Outcome) -> bool:
+    """Whether a candidate that was asked for again stays as it was: the bytes are the same, or could not be had."""
+    if row.image_id is None:
+        return False
+    if isinstance(outcome, Refusal):
+        return outcome.reason is not Reason.FORGOTTEN
+    return session.get_one(Image, row.image_id).sha256 == outcome.sha256
 
 
 def _put_back(session: Session, row: Candidate) -> None:
@@ -167,7 +184,7 @@ def _put_back(session: Session, row: Candidate) -> None:
     row.owner = row.lease_until = None
 
 
-def _keep_paces(session: Session, paces: Sequence[Pace]) -> None:
+def _keep_paces(session: Session, paces: Iterable[Pace]) -> None:
     for pace in paces:
         values = {"resume_at": pace.resume_at, "interval": pace.interval, "updated_at": now()}
         session.merge(Host(address=pace.address, **values))

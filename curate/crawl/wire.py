@@ -52,6 +52,8 @@ class Ask:
 
     headers: Mapping[str, str] = field(default_factory=dict)
     form: Mapping[str, str] | None = None
+    is_conditional: bool = False
+    """Whether it asks for another version only. Who answers 304 to anything else has nothing for us."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +106,8 @@ async def request(session: aiohttp.ClientSession, url: URL, kind: Kind, max_byte
             method, url, headers=ask.headers, data=ask.form, allow_redirects=False, timeout=_TIMEOUT
         ) as response:
             headers = _joined(response.headers.items())
+            if response.status == HTTPStatus.NOT_MODIFIED and ask.is_conditional:
+                return Answered(Unchanged(), headers)
             return Answered(await _read(response, headers, url, kind, max_bytes), headers)
     except _EXPECTED as error:
         return Answered(_refusal_of(error))
@@ -124,12 +128,10 @@ def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 async def _read(
     response: aiohttp.ClientResponse, headers: dict[str, str], url: URL, kind: Kind, max_bytes: int
-) -> Body | Unchanged | Redirect | TooMany | Refusal:
+) -> Body | Redirect | TooMany | Refusal:
     status = response.status
     if status in REDIRECTS and "location" in headers:
         return _redirect(url, headers["location"])
-    if status == HTTPStatus.NOT_MODIFIED:
-        return Unchanged()
     refusal = _refusal_by_head(status, headers, kind, max_bytes)
     if refusal is not None:
         return refusal
@@ -177,11 +179,11 @@ def retry_after(value: str) -> float | None:
         return float(value)
     try:
         moment = parsedate_to_datetime(value)
-    except (TypeError, ValueError):
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=UTC)
+        return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError, OverflowError):
         return None
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
 
 
 def _phrase(status: int) -> str:
@@ -191,8 +193,8 @@ def _phrase(status: int) -> str:
         return "a status of its own"
 
 
-_EXPECTED = (aiohttp.ClientError, OSError, TimeoutError, ValueError)
-"""ValueError: aiohttp raises it for headers and addresses that it cannot make a request or an answer of."""
+_EXPECTED = (aiohttp.ClientError, OSError, TimeoutError, ValueError, ArithmeticError)
+"""The last two: aiohttp raises it for headers and addresses that it cannot make a request or an answer of."""
 
 
 def _refusal_of(error: Exception) -> Refusal:

@@ -103,7 +103,7 @@ class World:
 
     def search(self, query: str, page: int, url: str) -> dict[str, Any]:
         """Answer a search as Openverse does; `url` is where the works lie."""
-        found = self._found.get(query, [])
+        found = self._found.get(query) or list(self.works.values())  # whoever asks for anything gets everything
         shown = found[(page - 1) * PAGE_SIZE : page * PAGE_SIZE]
         return {
             "result_count": len(found),

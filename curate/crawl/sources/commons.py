@@ -1,5 +1,6 @@
 """Wikimedia Commons, through its API: pictures with what their description pages say, in templates and in HTML."""
 
+import asyncio
 import re
 from pathlib import PurePosixPath
 from typing import Any
@@ -10,7 +11,7 @@ from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Page, Question, SourceError
 from curate.crawl.sources.engine import ask, changed, clean, json_object
 from curate.crawl.sources.html_text import absolute, first_link, plain
-from curate.crawl.wire import Kind
+from curate.crawl.wire import Body, Kind
 from curate.ingest.intake import Offer
 from curate.rights import RESERVED, attribution, identify
 from db.reasons import Reason, Refusal
@@ -30,6 +31,8 @@ _ASKED = {
 _WITHOUT_RESULTS = {"batchcomplete", "continue", "curtimestamp", "limits", "requestid", "servedby", "warnings"}
 """What an answer may hold beside `query`, which is left out where nothing was found."""
 _BUSY = {"cirrussearch-too-busy-error", "maxlag", "ratelimited"}
+_WAITS = (5.0, 15.0, None)
+"""Seconds before it is asked again when it is busy, which it says itself and which seldom lasts; then it is enough."""
 _LONGEST_QUERY = 250
 """CirrusSearch refuses more than 300 characters, `filetype:bitmap` among them."""
 _CONTINUATION = re.compile("[a-z]{1,30}")
@@ -58,18 +61,27 @@ class CommonsFinder:
 
     async def page(self, question: Question, fetcher: Fetcher) -> Page:
         """Give fifty pictures, the best match first. Raises SourceError where Commons gives none."""
-        body = await ask(fetcher, self._address(question), Kind.API)
-        answer = json_object(body.data.decode("utf-8", "replace"))
-        if answer is None:
-            raise changed("commons answers in another form", body.data)
-        if "error" in answer:
-            raise SourceError(_fault(answer["error"]))
+        for seconds in _WAITS:
+            body, answer = await self._ask(question, fetcher)
+            if "error" not in answer:
+                break
+            fault = _fault(answer["error"])
+            if fault.reason is not Reason.RATE_LIMITED or seconds is None:
+                raise SourceError(fault)
+            await asyncio.sleep(seconds)
         pages, cursor = _pages(answer, body.data), _cursor(answer.get("continue"))
         offers = [offer for offer in (self._offer(page, question.query) for page in pages) if offer is not None]
         if not offers and not cursor and not all(_has_no_file(page) for page in pages):
             raise changed("commons describes its files in another form", body.data)
         # A continuation that leads back to where it was given would be followed for ever.
         return Page(offers, cursor if cursor and cursor != question.cursor else None)
+
+    async def _ask(self, question: Question, fetcher: Fetcher) -> tuple[Body, dict[str, Any]]:
+        body = await ask(fetcher, self._address(question), Kind.API)
+        answer = json_object(body.data.decode("utf-8", "replace"))
+        if answer is None:
+            raise changed("commons answers in another form", body.data)
+        return body, answer
 
     def _address(self, question: Question) -> str:
         words = clean(question.query)[:_LONGEST_QUERY]
