@@ -134,7 +134,7 @@ class _Crawl:
         want, report = filling.target.want, filling.report
         if want is None or not filling.stored_ids:
             return False
-        await asyncio.to_thread(dedup, self.project, self.progress)
+        await asyncio.to_thread(dedup, self.project)
         ids = filling.stored_ids
         report.near_duplicates = await filling.crew.ledger.read(lambda session: extra_copies(session, ids))
         was_full = filling.full
