@@ -22,14 +22,8 @@ class ImageStore:
         """Where an image lies, or would lie."""
         return self.root / relative_path(sha256, image_format)
 
-    def put(self, data: bytes, sha256: str, image_format: str) -> Path:
-        """Store `data` and give its path. A file that is there already, whole, is left alone."""
-        path = self.path(sha256, image_format)
-        self.put_all({path: data})
-        return path
-
     def put_all(self, files: Mapping[Path, bytes]) -> None:
-        """Store several images at once, each at its `path`."""
+        """Store images at once, each at its `path`. A file that is there already, whole, is left alone."""
         wanted = {path: data for path, data in files.items() if not self._holds(path, data)}
         write_all_atomically(wanted, temporary_folder=self._unfinished)
 

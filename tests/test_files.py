@@ -56,13 +56,14 @@ def test_the_store_keeps_bytes_once(tmp_path: Path) -> None:
     store = ImageStore(tmp_path)
     data = jpeg(1)
     sha256 = hashlib.sha256(data).hexdigest()
-    path = store.put(data, sha256, "JPEG")
+    path = store.path(sha256, "JPEG")
+    store.put_all({path: data})
     assert path == tmp_path / sha256[:2] / f"{sha256}.jpg"
     stamp = path.stat().st_mtime_ns
-    store.put(data, sha256, "JPEG")
+    store.put_all({path: data})
     assert path.stat().st_mtime_ns == stamp
     path.write_bytes(b"x" * len(data))
-    store.put(data, sha256, "JPEG")
+    store.put_all({path: data})
     assert store.read(sha256, "JPEG") == data
     assert list(store.files()) == [path]
 
