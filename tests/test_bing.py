@@ -169,10 +169,10 @@ def test_robots_txt_decides_unless_the_user_does(web: Web, finder: BingFinder) -
 
 
 @pytest.mark.parametrize(
-    ("status", "expected"), [(403, Reason.HTTP_4XX), (500, Reason.HTTP_5XX), (304, Reason.SOURCE_CHANGED)]
+    ("status", "expected"), [(403, Reason.HTTP_4XX), (500, Reason.HTTP_5XX), (304, Reason.HTTP_4XX)]
 )
 def test_a_refusal_is_handed_on(web: Web, finder: BingFinder, status: int, expected: Reason) -> None:
-    """What the fetcher is told, the crawl is told; an answer that nothing has changed was not asked for."""
+    """What the fetcher is told, the crawl is told; a 304 that was not asked for is no answer."""
     web.put("/images/async", b"", status=status)
     refusal = answer(finder, finder.first(QUERY))
     assert isinstance(refusal, Refusal)

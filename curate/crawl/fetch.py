@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Self, overload
 
 import aiohttp
 from yarl import URL
@@ -69,6 +69,21 @@ class Fetcher:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._session.close()
+
+    @overload
+    async def get(
+        self,
+        url: str,
+        kind: Kind,
+        max_bytes: int,
+        *,
+        headers: Mapping[str, str] = ...,
+        form: Mapping[str, str] | None = ...,
+        ignore_robots: bool = ...,
+    ) -> Body | Refusal: ...
+
+    @overload
+    async def get(self, url: str, kind: Kind, max_bytes: int, *, seen: Seen) -> Body | Unchanged | Refusal: ...
 
     async def get(
         self,

@@ -26,7 +26,7 @@ from curate.config import BingSettings, GoogleSettings
 from curate.crawl.fetch import Fetcher
 from curate.crawl.guard import parse
 from curate.crawl.interface import Page, Question, SourceError
-from curate.crawl.wire import Body, Kind, Unchanged
+from curate.crawl.wire import Body, Kind
 from curate.ingest.intake import Offer
 from db.reasons import Reason, Refusal
 
@@ -151,8 +151,6 @@ def page_address(feeder: type[Feeder], base: str, **search: object) -> str:
 async def ask(fetcher: Fetcher, address: str, kind: Kind, *, ignore_robots: bool = False) -> Body:
     """Fetch one page of an answer. Raises SourceError."""
     found = await fetcher.get(address, kind, _PAGE_BYTES, ignore_robots=ignore_robots)
-    if isinstance(found, Unchanged):
-        found = Refusal(Reason.SOURCE_CHANGED, "it answers that nothing has changed, which it was not asked", 304)
     if isinstance(found, Refusal):
         raise SourceError(found)
     return found

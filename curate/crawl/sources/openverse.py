@@ -141,11 +141,10 @@ def _lifetime(said: object) -> float:
     return _DEFAULT_LIFETIME_SECONDS
 
 
-def _whole(found: object) -> Body:
-    if isinstance(found, Body):
-        return found
-    unasked = Refusal(Reason.SOURCE_CHANGED, "openverse answers that nothing has changed, which it was not asked", 304)
-    raise SourceError(found if isinstance(found, Refusal) else unasked)
+def _whole(found: Body | Refusal) -> Body:
+    if isinstance(found, Refusal):
+        raise SourceError(found)
+    return found
 
 
 def _text(data: bytes) -> str:
