@@ -1,6 +1,8 @@
 # `make demo` and `make test` need nothing but Python 3.11 and a package registry; they do all the set-up themselves.
 PYTHON ?= python3.11
 BIN := .venv/bin
+# Tests wait for processes and servers more than they compute: three of them keep two cores busy.
+WORKERS ?= 3
 SETTINGS := PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .PHONY: setup demo test check bench soak migration
@@ -20,7 +22,7 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m tests.prepare
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 soak: setup
 	$(BIN)/python -m pytest -m soak --timeout 3600

@@ -168,10 +168,14 @@ class CrawlSettings(_Section):
 class DedupSettings(_Section):
     """When two images are the same photograph."""
 
-    distance: int = Field(default=10, ge=0, le=16)
+    distance: int = Field(default=6, ge=0, le=16)
     """Bits in which two 64-bit pHashes may differ for the pair to be looked at."""
+    neighbours: int = Field(default=5, ge=0, le=50)
+    """Images most alike in layout that each new one is compared with; 0 leaves it to hashes alone."""
+    detail: float = Field(default=0.93, ge=0, le=1)
+    """Share of the detail in two pictures, laid over each other, that must agree; less, if half of it does exactly."""
     difference: float = Field(default=3.0, gt=0)
-    """Mean absolute difference of 48 x 48 RGB thumbnails, 0-255, under which a pair counts."""
+    """For pictures with too little detail: mean absolute difference of 48 x 48 RGB thumbnails, 0-255, to stay under."""
 
 
 class LabelStudioSettings(_Section):

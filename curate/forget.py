@@ -30,6 +30,7 @@ from db.models import (
     Label,
     LabellingProject,
     LabellingTask,
+    Layout,
     Prediction,
     Sighting,
     TaskState,
@@ -141,6 +142,7 @@ def _take_out(session: Session, wanted: _Wanted) -> None:
         paired = DuplicatePair.low_id.in_(batch) | DuplicatePair.high_id.in_(batch)
         for rows in (
             delete(DuplicatePair).where(paired),
+            delete(Layout).where(Layout.image_id.in_(batch)),
             delete(Label).where(Label.image_id.in_(batch)),
             delete(Prediction).where(Prediction.image_id.in_(batch)),
         ):

@@ -33,6 +33,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 CLASSES = ("Red", "Green", "Blue")
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Keep tests that share a server in one process, since each further process would start another; begin the long."""
+    for item in items:
+        if "studio" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("studio"))
+    if hasattr(config, "workerinput"):  # among several: the others must not wait at the end for one that is at it alone
+        items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let nothing in this process connect past loopback."""

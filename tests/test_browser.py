@@ -34,7 +34,10 @@ FLAGS = [
 ]
 CLASSES = ("Stratocaster", "Telecaster", "Les Paul", "SG", "<b>&\"Flying V'", "\N{GUITAR} other")
 
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason=f"no chromium: {prepare.BROWSER_HOW}")
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason=f"no chromium: {prepare.BROWSER_HOW}"),
+    pytest.mark.xdist_group("browser"),
+]
 
 
 @pytest.fixture(scope="module")

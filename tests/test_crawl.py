@@ -305,6 +305,13 @@ def claimed(project: Project, owner: str, lease: timedelta) -> bool:
         ("elsewhere/1/x", timedelta(seconds=60), True),
         ("elsewhere/1/x", timedelta(seconds=-1), False),
     ],
+    ids=[
+        "alive",
+        "our own number",
+        "dead",
+        "elsewhere",
+        "elsewhere too long",
+    ],  # not by number: each worker has its own
 )
 def test_only_dead_processes_lose_their_claims(
     project: Project, owner: str, lease: timedelta, left_alone: bool

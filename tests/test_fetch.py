@@ -188,7 +188,11 @@ def test_retry_after_pauses_the_whole_host(web: Web) -> None:
     assert moments[0] - started >= 1
 
 
-@pytest.mark.parametrize("value", ["86400", format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)])
+@pytest.mark.parametrize(
+    "value",
+    ["86400", format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)],
+    ids=["seconds", "date"],  # not by value: each worker has its own
+)
 def test_a_host_that_asks_for_too_long_is_left_for_later(web: Web, value: str) -> None:
     """An absurd pause is not waited for: the host's files wait for another run, untried."""
     web.put("/a", b"x", first=[(429, {"Retry-After": value})])

@@ -23,6 +23,8 @@ from tests.conftest import Cli
 from tests.environment import clean_env
 from tests.labelstudio import fill, free_port, label, set_url, started
 
+pytestmark = pytest.mark.xdist_group("server")
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:

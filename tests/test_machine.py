@@ -213,6 +213,7 @@ class Machine(RuleBasedStateMachine):
         assert examine(self.project, repair=True) == []
 
 
+@pytest.mark.long
 def test_any_order_of_work_keeps_the_dataset_whole() -> None:
     """Imports, copies, searches, labels, second thoughts and splits, some hundred of them in made-up orders."""
     short = settings(

@@ -159,6 +159,7 @@ def test_the_newest_split_answers_unless_an_older_run_is_surely_better(learned: 
         assert found.name == "lucky"
 
 
+@pytest.mark.long
 def test_a_run_killed_in_training_is_gone_on_with_by_the_same_command(
     learned: Project, cli: Cli, tmp_path: Path
 ) -> None:

@@ -101,6 +101,7 @@ def world() -> World:
     return World(3, {c.name: settings.queries(c.name) for c in settings.classes}, int(SETTINGS["dataset.target"]) + 2)
 
 
+@pytest.mark.long
 def test_every_command_runs_in_its_order(cli: Cli, tmp_path: Path, world: World) -> None:
     """The loop on real work, from `init` to `label stop`, with a small web, a small network and somebody who labels."""
     folder = tmp_path / "guitars"

@@ -1,6 +1,6 @@
 """`curate dedup`: compare what is new with everything, and settle who stands for whom."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +8,11 @@ from numpy.typing import NDArray
 from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
+from curate.dedup import layout, layouts
+from curate.dedup.compare import Limits, Verdict
 from curate.dedup.groups import regroup
 from curate.dedup.hamming import pairs_within
-from curate.dedup.verify import ThumbnailVerifier, Verifier
+from curate.dedup.verify import Verifier
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from db.batches import chunks
@@ -42,84 +44,88 @@ class DedupReport:
 
     images: int
     proposed: int
-    """Pairs that hashed alike and were looked at this time."""
+    """Pairs that hash alike or are laid out alike, and were looked at this time."""
     groups: list[Group]
 
 
 @dataclass(frozen=True, slots=True)
-class _Proposals:
-    """Pairs of image ids, low < high, to be looked at."""
+class _Images:
+    """All images that take part, ascending by id, and which of them this method has not seen."""
 
-    low: Indices
-    high: Indices
-    distance: NDArray[np.uint8]
+    ids: Indices
+    hashes: NDArray[np.uint64]
+    new: NDArray[np.bool_]
 
 
 def dedup(project: Project, progress: Progress = QUIET) -> DedupReport:
-    """Find near-duplicates among all images. Only what came since the last search is compared.
+    """Find near-duplicates among all images. Only what came since the last search is compared, with everything.
 
     Raises StoreError when an image that must be looked at is gone.
     """
     settings = project.settings.dedup
-    verifier = ThumbnailVerifier(settings.difference)
-    method = f"phash{settings.distance} {verifier.name}"
+    verifier = Verifier(Limits(settings.detail, settings.difference), _reader(project))
+    method = f"phash{settings.distance} {layout.NAME}x{settings.neighbours} {verifier.name}"
     with project.lock("dedup"):
-        ids, hashes, new = _images(project, method)
-        proposals = _propose(ids, hashes, new, settings.distance)
-        with progress.task("looking at likely duplicates", len(proposals.low), "pairs") as task:
-            scores = verifier.look(proposals.low, proposals.high, _reader(project, proposals), task.advance)
+        images = _images(project, method)
+        pairs = _hashed_alike(images, settings.distance)
+        if settings.neighbours:
+            layouts.measure(project, images.ids[images.new], progress)
+            pairs |= layouts.neighbours(project, images.ids, images.ids[images.new], settings.neighbours)
+        proposals = sorted(pairs)  # neighbours share images, which are then read once
+        with progress.task("looking at likely duplicates", len(proposals), "pairs") as task:
+            verdicts = verifier.look(proposals, task.advance)
         with project.database.write() as session:
-            _record(session, proposals, scores, verifier, method)
-            _mark(session, ids[new].tolist(), method)
+            _record(session, proposals, verdicts, images, method)
+            _mark(session, images.ids[images.new].tolist(), method)
             regroup(session)
         with project.database.read() as session:
-            return DedupReport(len(ids), len(proposals.low), groups(session))
+            return DedupReport(len(images.ids), len(proposals), groups(session))
 
 
-def _images(project: Project, method: str) -> tuple[Indices, NDArray[np.uint64], NDArray[np.bool_]]:
-    """Ids and hashes of all images that take part, and which of them this method has not seen."""
+def _images(project: Project, method: str) -> _Images:
     query = select(Image.id, Image.phash, Image.compared_with).where(Image.state != ImageState.FORGOTTEN)
     with project.database.read() as session:
         rows = session.execute(query.order_by(Image.id)).all()
-    ids = np.array([row[0] for row in rows], np.int64)
-    hashes = np.array([row[1] for row in rows], np.int64).view(np.uint64)
-    return ids, hashes, np.array([row[2] != method for row in rows], np.bool_)
+    return _Images(
+        ids=np.array([row[0] for row in rows], np.int64),
+        hashes=np.array([row[1] for row in rows], np.int64).view(np.uint64),
+        new=np.array([row[2] != method for row in rows], np.bool_),
+    )
 
 
-def _propose(ids: Indices, hashes: NDArray[np.uint64], new: NDArray[np.bool_], distance: int) -> _Proposals:
-    low: list[Indices] = [np.empty(0, np.int64)]
-    high: list[Indices] = [np.empty(0, np.int64)]
-    bits: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)]
-    if new.any():
-        for pairs in pairs_within(hashes, distance):
-            fresh = new[pairs.low] | new[pairs.high]
-            low.append(ids[pairs.low[fresh]])
-            high.append(ids[pairs.high[fresh]])
-            bits.append(pairs.distance[fresh])
-    order = np.argsort(np.concatenate(low), kind="stable")  # neighbours share images, which are then read once
-    return _Proposals(np.concatenate(low)[order], np.concatenate(high)[order], np.concatenate(bits)[order])
+def _hashed_alike(images: _Images, distance: int) -> set[tuple[int, int]]:
+    found: set[tuple[int, int]] = set()
+    if images.new.any():
+        for pairs in pairs_within(images.hashes, distance):
+            fresh = images.new[pairs.low] | images.new[pairs.high]
+            low, high = images.ids[pairs.low[fresh]], images.ids[pairs.high[fresh]]
+            found.update(zip(low.tolist(), high.tolist(), strict=True))
+    return found
 
 
-def _reader(project: Project, proposals: _Proposals) -> Callable[[int], bytes]:
-    """Give what reads the bytes of an image by its id, for all ids that are proposed."""
-    needed = np.union1d(proposals.low, proposals.high).tolist()
-    files: dict[int, tuple[str, str]] = {}
-    with project.database.read() as session:
-        for batch in chunks(needed):
-            rows = session.execute(select(Image.id, Image.sha256, Image.format).where(Image.id.in_(batch)))
-            files.update({number: (sha256, image_format) for number, sha256, image_format in rows})
-    return lambda number: project.store.read(*files[number])
+def _reader(project: Project) -> Callable[[int], bytes]:
+    """Give what reads the bytes of an image by its id."""
+
+    def read(number: int) -> bytes:
+        with project.database.read() as session:
+            sha256, image_format = session.execute(select(Image.sha256, Image.format).where(Image.id == number)).one()
+        return project.store.read(sha256, image_format)
+
+    return read
 
 
 def _record(
-    session: Session, proposals: _Proposals, scores: NDArray[np.float32], verifier: Verifier, method: str
+    session: Session, pairs: Sequence[tuple[int, int]], verdicts: Sequence[Verdict], images: _Images, method: str
 ) -> None:
     # What another method found does not hold under this one.
     session.execute(delete(DuplicatePair).where(DuplicatePair.verifier != method))
-    for index in np.flatnonzero(verifier.holds(scores)).tolist():
-        low, high = int(proposals.low[index]), int(proposals.high[index])
-        distance, score = int(proposals.distance[index]), float(scores[index])
-        session.merge(DuplicatePair(low_id=low, high_id=high, distance=distance, score=score, verifier=method))
+    for (low, high), verdict in zip(pairs, verdicts, strict=True):
+        if verdict.same:
+            a, b = np.searchsorted(images.ids, [low, high])
+            distance = int(images.hashes[a] ^ images.hashes[b]).bit_count()
+            found = DuplicatePair(low_id=low, high_id=high, distance=distance, score=verdict.score)
+            found.reason, found.verifier = verdict.reason, method
+            session.merge(found)
     session.flush()
 
 

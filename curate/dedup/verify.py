@@ -1,74 +1,72 @@
-"""The second look: is a pair that hashes alike the same photograph? A hash alone mistakes catalogue shots."""
+"""The second look at many pairs: pictures are read once as long as memory allows, and compared on all cores."""
 
-import io
 import os
-from collections.abc import Callable
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
+import cv2
 
-from trainer.pixels import to_rgb
+from curate.dedup.compare import Limits, Verdict, compare
+from curate.dedup.picture import Picture, look_at
 
-Scores = NDArray[np.float32]
-Indices = NDArray[np.int64]
-
-_SIDE = 48
-_BLOCK = 10_000
-"""Pairs compared at once, in some 400 MB."""
+_KEPT = 4_000
+"""Pictures held at once: about 200 MB."""
+_AT_ONCE = 64
+"""Pairs a thread takes at a time; also how often progress is counted."""
 
 
-class Verifier(Protocol):
-    """Looks at proposed pairs."""
+@dataclass(frozen=True)
+class Verifier:
+    """Looks at proposed pairs, given as numbers that `read` turns into the bytes of an image."""
+
+    limits: Limits
+    read: Callable[[int], bytes]
 
     @property
     def name(self) -> str:
         """What it does and how strictly. Pairs are looked at anew when this changes."""
+        return f"sift1 detail>={self.limits.detail:g} rgb<{self.limits.difference:g}"
 
-    def look(self, low: Indices, high: Indices, read: Callable[[int], bytes], advance: Callable[[int], None]) -> Scores:
-        """Score pairs of images, given as numbers that `read` turns into bytes; `advance` counts pairs done."""
+    def look(self, pairs: Sequence[tuple[int, int]], advance: Callable[[int], None]) -> list[Verdict]:
+        """Compare each pair; pairs that share an image should stand together. `advance` counts pairs done."""
+        cv2.setNumThreads(1)  # the cores are busy with pairs
+        shelf = _Shelf(self.read)
+        verdicts: list[Verdict] = []
 
-    def holds(self, scores: Scores) -> NDArray[np.bool_]:
-        """Which scores mean the same photograph."""
+        def some(start: int) -> list[Verdict]:
+            return [compare(shelf.get(a), shelf.get(b), self.limits) for a, b in pairs[start : start + _AT_ONCE]]
 
-
-@dataclass(frozen=True)
-class ThumbnailVerifier:
-    """Same photograph if the mean absolute difference of 48 x 48 RGB thumbnails (0-255) is under `limit`.
-
-    Colour is kept: the same guitar in another finish is another photograph.
-    """
-
-    limit: float
-
-    @property
-    def name(self) -> str:
-        """Name the measure and its limit."""
-        return f"rgb{_SIDE}<{self.limit:g}"
-
-    def look(self, low: Indices, high: Indices, read: Callable[[int], bytes], advance: Callable[[int], None]) -> Scores:
-        """Score pairs by their mean absolute difference."""
-        scores = np.empty(len(low), np.float32)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            for start in range(0, len(low), _BLOCK):
-                block = slice(start, start + _BLOCK)
-                numbers, positions = np.unique(np.concatenate([low[block], high[block]]), return_inverse=True)
-                thumbnails = np.stack(list(pool.map(lambda number: thumbnail(read(number)), numbers.tolist())))
-                left, right = np.split(thumbnails[positions].astype(np.int16), 2)
-                scores[block] = np.abs(left - right).mean(axis=(1, 2, 3))
-                advance(len(left))
-        return scores
-
-    def holds(self, scores: Scores) -> NDArray[np.bool_]:
-        """Tell by the limit."""
-        return scores < self.limit
+            try:
+                for found in pool.map(some, range(0, len(pairs), _AT_ONCE)):
+                    verdicts += found
+                    advance(len(found))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        return verdicts
 
 
-def thumbnail(data: bytes) -> NDArray[np.uint8]:
-    """Shrink an image to 48 x 48 RGB, whatever its shape."""
-    with Image.open(io.BytesIO(data)) as image:
-        rgb = to_rgb(image)
-    return np.asarray(rgb.resize((_SIDE, _SIDE), Image.Resampling.BOX))
+class _Shelf:
+    """Pictures by number; those not asked for the longest make room."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self._read = read
+        self._kept: OrderedDict[int, Picture] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, number: int) -> Picture:
+        with self._lock:
+            found = self._kept.get(number)
+            if found is not None:
+                self._kept.move_to_end(number)
+                return found
+        found = look_at(self._read(number))
+        with self._lock:
+            self._kept[number] = found
+            if len(self._kept) > _KEPT:
+                self._kept.popitem(last=False)
+        return found

@@ -10,6 +10,7 @@ from db.models.images import (
     DuplicatePair,
     Image,
     ImageState,
+    Layout,
     Sighting,
 )
 from db.models.labelling import (
@@ -42,6 +43,7 @@ __all__ = [
     "Label",
     "LabellingProject",
     "LabellingTask",
+    "Layout",
     "Prediction",
     "Prelabel",
     "Run",

@@ -161,6 +161,18 @@ class DuplicateGroup(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
 
+class Layout(Base):
+    """Where the edges of an image run, so that copies can be looked for among all images without opening them."""
+
+    __tablename__ = "layouts"
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), primary_key=True)
+    method: Mapped[str]
+    """Vectors of different methods are never compared."""
+    vector: Mapped[bytes]
+    """Signed bytes; see `curate.dedup.layout`."""
+
+
 class DuplicatePair(Base):
     """Two images that a verifier looked at and found to be the same photograph. `low_id` is the smaller id."""
 
@@ -172,6 +184,8 @@ class DuplicatePair(Base):
     distance: Mapped[int]
     """Bits in which the two hashes differ, 0-64."""
     score: Mapped[float]
-    """The verifier's measure; for `rgb48` the mean absolute difference of 48 x 48 RGB thumbnails, 0-255."""
+    """The verifier's measure, 0-1: how much of what both show agrees."""
+    reason: Mapped[str] = mapped_column(default="")
+    """What decided, in words."""
     verifier: Mapped[str]
     found_at: Mapped[datetime] = mapped_column(default=now)
