@@ -59,12 +59,13 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One image of a group. `distance` and `difference` are from the image asked for, where the two were compared."""
+    """One image of a group. `distance`, `score` and `reason` are of it and the image asked for, if they are a pair."""
 
     id: int
     label: str | None
     distance: int | None
-    difference: float | None
+    score: float | None
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

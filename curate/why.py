@@ -121,10 +121,10 @@ def _group(session: Session, image: Image, names: Mapping[int, str]) -> Group | 
     query = select(Image.id, Image.is_keeper, Label.class_id).outerjoin(Label, Label.image_id == Image.id)
     rows = session.execute(query.where(Image.group_id == image.group_id).order_by(Image.id)).all()
     pairs = select(DuplicatePair).where((DuplicatePair.low_id == image.id) | (DuplicatePair.high_id == image.id))
-    found = {p.low_id + p.high_id - image.id: (p.distance, round(p.score, 3)) for p in session.scalars(pairs)}
+    found = {p.low_id + p.high_id - image.id: (p.distance, round(p.score, 3), p.reason) for p in session.scalars(pairs)}
     keeper = next(number for number, is_keeper, _ in rows if is_keeper)
     counts = {label.keeper_id: label.class_id for label in keeper_labels(session)}
-    members = [Member(number, _named(names, own), *found.get(number, (None, None))) for number, _, own in rows]
+    members = [Member(number, _named(names, own), *found.get(number, (None, None, None))) for number, _, own in rows]
     return Group(image.group_id, keeper, _named(names, counts.get(keeper)), members)
 
 

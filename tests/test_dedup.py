@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image as Picture
 from sqlalchemy import func, select
 
+from curate.dedup import layouts
 from curate.dedup.groups import Standing, components, keeper_of
 from curate.dedup.hamming import pairs_within
 from curate.dedup.picture import read_rgb
@@ -146,6 +147,20 @@ def test_groups_are_the_same_in_one_go_or_in_two(make_project: Callable[..., Pro
         import_folder(parts, part, labels=False)
         dedup(parts)
     assert names(whole) == names(parts)
+
+
+def test_layouts_are_searched_in_pieces(
+    make_project: Callable[..., Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However few layouts are held at once, the same pairs are proposed, once each."""
+    whole, pieces = make_project(name="whole"), make_project(name="pieces")
+    for project in (whole, pieces):
+        import_folder(project, copies_folder(tmp_path) if project is whole else tmp_path / "in", labels=False)
+    first = dedup(whole)
+    monkeypatch.setattr(layouts, "_BLOCK", 3)
+    second = dedup(pieces)
+    assert second.proposed == first.proposed > len(first.groups)
+    assert [[m.name for m in g.members] for g in second.groups] == [[m.name for m in g.members] for g in first.groups]
 
 
 def test_a_better_copy_takes_over(project: Project, tmp_path: Path) -> None:

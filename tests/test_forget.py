@@ -34,6 +34,7 @@ from db.models import (
     Image,
     ImageState,
     Label,
+    Layout,
     Run,
     SnapshotItem,
 )
@@ -111,6 +112,7 @@ def test_a_forgotten_image_is_out_of_everything(project: Project, cli: Cli, tmp_
         candidate = session.scalars(select(Candidate).where(Candidate.image_id == keeper)).one()
         assert (candidate.state, candidate.reason) == (CandidateState.FAILED, Reason.FORGOTTEN)
         assert session.get(Label, keeper) is None
+        assert (session.get(Layout, keeper), session.get(Layout, copy) is not None) == (None, True)
         assert session.scalars(select(Annotation.state).where(Annotation.image_id == keeper)).all() == ["active"]
     assert (count(project, DuplicatePair), examine(project, repair=False)) == (0, [])
 

@@ -197,6 +197,8 @@ def test_copies_are_told_with_their_keeper(project: Project) -> None:
     assert (own.id, own.label, own.distance) == (large.image_id, None, None)
     assert (other.id, other.label) == (copy.image_id, "Green")
     assert other.distance is not None
+    assert (other.score or 0) > 0.9
+    assert other.reason == "little detail, and the same all over"
 
 
 def test_splits_predictions_and_tasks_are_told(project: Project, cli: Cli) -> None:

@@ -21,3 +21,6 @@ def upgrade() -> None:
     with op.batch_alter_table("duplicate_pairs") as table:
         table.add_column(sa.Column("reason", sa.String(), nullable=False, server_default=""))
         table.alter_column("reason", server_default=None)
+    # Until now a score was a difference of thumbnails, 0-255, where less was better. What was found by it is looked at
+    # anew by the next search.
+    op.execute("UPDATE duplicate_pairs SET score = 1 - score / 255, reason = 'thumbnails differ little'")

@@ -99,7 +99,11 @@ def _became(address: "Address") -> str:
 def _group(group: "Group", image: int) -> Iterator[str]:
     yield f"group {group.id}: image {group.keeper} stands for it; it counts as {group.label or 'unlabelled'}"
     for member in group.members:
-        near = "" if member.distance is None else f", {member.distance} bits and {member.difference} of 255 away"
+        near = (
+            ""
+            if member.score is None
+            else f", {member.score:.0%} alike ({member.reason}; {member.distance} bits apart)"
+        )
         this = ", this one" if member.id == image else ""
         yield f"  image {member.id}{this}: {member.label or 'no label of its own'}{near}"
 

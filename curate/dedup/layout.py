@@ -12,7 +12,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Rgb = NDArray[np.uint8]
+from curate.dedup.picture import Rgb
+
 Vector = NDArray[np.int8]
 
 NAME = "hog8"
@@ -25,6 +26,7 @@ _FRAME_TOLERANCE = 12
 _FRAME_SHARE = 0.01
 _SMALLEST_INSIDE = 16
 _BLOCK = 1024
+"""Images whose likeness to those shown is held at once."""
 
 
 def layout(picture: Rgb) -> Vector:

@@ -26,6 +26,8 @@ _COMMITTED = 256
 def measure(project: Project, ids: Indices, progress: Progress) -> None:
     """Store the layouts that these images lack. Raises StoreError when one is gone."""
     files = _without(project, ids)
+    if not files:
+        return
     with progress.task("measuring pictures", len(files), "images") as task, ThreadPoolExecutor(os.cpu_count()) as pool:
         for batch in chunks(files, _COMMITTED):
             found = list(pool.map(lambda file: layout(read_rgb(project.store.read(file[1], file[2]))), batch))
@@ -50,15 +52,20 @@ def _without(project: Project, ids: Indices) -> list[tuple[int, str, str]]:
     return found
 
 
-def neighbours(project: Project, ids: Indices, new: Indices, count: int) -> set[tuple[int, int]]:
+def neighbours(project: Project, ids: Indices, new: Indices, count: int, progress: Progress) -> set[tuple[int, int]]:
     """Pairs of ids, smaller first: each of `new` with those of `ids` that are laid out most alike."""
+    found: set[tuple[int, int]] = set()
     if not len(new):
-        return set()
-    own = list(_blocks(project, new))
-    nearest = Nearest(np.concatenate([b[0] for b in own]), np.concatenate([b[1] for b in own]), count)
-    for numbers, vectors in _blocks(project, ids):
-        nearest.show(numbers, vectors)
-    return set(nearest.pairs())
+        return found
+    rounds = -(-len(new) // _BLOCK)
+    with progress.task("searching what is laid out alike", rounds * len(ids), "images") as task:
+        for own, own_vectors in _blocks(project, new):
+            nearest = Nearest(own, own_vectors, count)
+            for numbers, vectors in _blocks(project, ids):
+                nearest.show(numbers, vectors)
+                task.advance(len(numbers))
+            found.update(nearest.pairs())
+    return found
 
 
 def _blocks(project: Project, ids: Indices) -> Iterator[tuple[Indices, Vector]]:

@@ -11,6 +11,9 @@ from PIL import Image
 
 from trainer.pixels import to_rgb
 
+Rgb = NDArray[np.uint8]
+"""Pixels, shape (height, width, 3)."""
+
 SIDE = 176
 """Pixels of the longer side at which pictures are looked at."""
 _FEATURES = 150
@@ -24,7 +27,7 @@ _of_thread = threading.local()
 class Picture:
     """A picture at SIDE pixels. `points` (n, 2) are x, y; `descriptors` (n, 128) have unit length."""
 
-    rgb: NDArray[np.uint8]
+    rgb: Rgb
     points: NDArray[np.float32]
     descriptors: NDArray[np.float32]
 
@@ -34,8 +37,8 @@ class Picture:
         return Picture(self.rgb[:, ::-1], points.astype(np.float32), self.descriptors[:, _MIRRORED])
 
 
-def read_rgb(data: bytes) -> NDArray[np.uint8]:
-    """Decode to RGB, shape (height, width, 3), the longer side SIDE pixels. JPEGs are decoded no larger than needed."""
+def read_rgb(data: bytes) -> Rgb:
+    """Decode to RGB, the longer side SIDE pixels. JPEGs are decoded no larger than needed."""
     with Image.open(io.BytesIO(data)) as image:
         image.draft("RGB", (2 * SIDE, 2 * SIDE))
         rgb = np.asarray(to_rgb(image))

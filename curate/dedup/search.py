@@ -70,7 +70,7 @@ def dedup(project: Project, progress: Progress = QUIET) -> DedupReport:
         pairs = _hashed_alike(images, settings.distance)
         if settings.neighbours:
             layouts.measure(project, images.ids[images.new], progress)
-            pairs |= layouts.neighbours(project, images.ids, images.ids[images.new], settings.neighbours)
+            pairs |= layouts.neighbours(project, images.ids, images.ids[images.new], settings.neighbours, progress)
         proposals = sorted(pairs)  # neighbours share images, which are then read once
         with progress.task("looking at likely duplicates", len(proposals), "pairs") as task:
             verdicts = verifier.look(proposals, task.advance)
