@@ -3,7 +3,9 @@
 import multiprocessing
 import shutil
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from pathlib import Path
 from textwrap import dedent
 
@@ -11,6 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import MetaData
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -142,6 +145,70 @@ def test_an_upgrade_backs_up_and_keeps_children(
     assert rows(saved) == (1, 1)
     with closing(sqlite3.connect(saved)) as connection:
         assert connection.execute("SELECT version_num FROM alembic_version").fetchone()[0] != "9000"
+
+
+def fill(path: Path) -> dict[str, int]:
+    """Put two rows into every table of a database, of pairs one; give the counts."""
+    samples: dict[type, Callable[[int], object]] = {
+        int: lambda n: n,
+        float: float,
+        bool: lambda _: True,
+        str: str,
+        bytes: lambda n: bytes([n]),
+        object: lambda _: {},  # JSON
+        datetime: lambda n: datetime(2026, 1, n),  # noqa: DTZ001 - as they are stored
+    }
+    engine = make_engine(path)
+    tables = MetaData()
+    tables.reflect(engine)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
+        for table in tables.sorted_tables:
+            if table.name == "alembic_version":
+                continue
+            for n in (2,) if table.name == "duplicate_pairs" else (1, 2):
+                row = {c.name: samples[c.type.python_type](n) for c in table.columns}
+                if "conflict" in row:
+                    row["conflict"] = False  # there is a class
+                if table.name == "duplicate_pairs":
+                    row |= {"low_id": n - 1, "high_id": n}
+                connection.execute(table.insert().values(row))
+    engine.dispose()
+    return counts(path)
+
+
+def counts(path: Path) -> dict[str, int]:
+    """Rows of every table."""
+    with closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in names}  # noqa: S608 - our own names
+
+
+def older_revisions() -> list[str]:
+    """Every schema that a user's database may still have."""
+    return [script.revision for script in ScriptDirectory(str(migrate._folder())).walk_revisions()][:0:-1]
+
+
+@pytest.mark.parametrize("revision", older_revisions())
+def test_a_filled_database_of_any_age_is_upgraded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, revision: str
+) -> None:
+    """With rows in every table, as a user's database has them, each schema there was becomes the present one."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(migrate._folder(), folder)
+    for script in (folder / "versions").glob("*.py"):
+        if script.name[:4] > revision:
+            script.unlink()
+    path = tmp_path / "curate.db"
+    with monkeypatch.context() as then:
+        then.setattr(migrate, "_folder", lambda: folder)
+        migrate.upgrade(path)
+    before = fill(path)
+    migrate.upgrade(path)
+    assert migrate.standing(path) is Standing.CURRENT
+    assert migrate.problems(path) == []
+    after = counts(path)
+    assert {name: after[name] for name in before} == before
 
 
 def _upgrade(path: Path) -> None:

@@ -20,6 +20,8 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("duplicate_pairs") as table:
         table.add_column(sa.Column("reason", sa.String(), nullable=False, server_default=""))
+    # In a batch of its own: together they would copy the table into one that has no default, and fail on the first row.
+    with op.batch_alter_table("duplicate_pairs") as table:
         table.alter_column("reason", server_default=None)
     # Until now a score was a difference of thumbnails, 0-255, where less was better. What was found by it is looked at
     # anew by the next search.
