@@ -21,6 +21,7 @@ from curate.ingest.folder import import_folder
 from curate.project import Project
 from curate.select import unlabelled
 from curate.status import status
+from db.errors import StoreError
 from db.models import DuplicateGroup, Image, ImageState
 from tests.pictures import encoded, jpeg, picture, write_folder
 
@@ -147,6 +148,22 @@ def test_groups_are_the_same_in_one_go_or_in_two(make_project: Callable[..., Pro
         import_folder(parts, part, labels=False)
         dedup(parts)
     assert names(whole) == names(parts)
+
+
+@pytest.mark.parametrize("left", [0, 4, 700])
+def test_a_damaged_file_is_said_and_nothing_counts_as_compared(project: Project, tmp_path: Path, left: int) -> None:
+    """The search stops with what to do; once the file is back, all is compared."""
+    import_folder(project, copies_folder(tmp_path), labels=False)
+    with project.database.read() as session:
+        image = session.scalars(select(Image)).first()
+        assert image is not None
+        path = project.store.path(image.sha256, image.format)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:left])
+    with pytest.raises(StoreError, match="curate doctor"):
+        dedup(project)
+    path.write_bytes(whole)
+    assert len(names(project)) == 2
 
 
 def test_layouts_are_searched_in_pieces(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from db.errors import StoreError
 from trainer.pixels import to_rgb
 
 Rgb = NDArray[np.uint8]
@@ -38,10 +39,16 @@ class Picture:
 
 
 def read_rgb(data: bytes) -> Rgb:
-    """Decode to RGB, the longer side SIDE pixels. JPEGs are decoded no larger than needed."""
-    with Image.open(io.BytesIO(data)) as image:
-        image.draft("RGB", (2 * SIDE, 2 * SIDE))
-        rgb = np.asarray(to_rgb(image))
+    """Decode to RGB, the longer side SIDE pixels. JPEGs are decoded no larger than needed.
+
+    Raises StoreError: what is stored was whole once.
+    """
+    try:
+        with Image.open(io.BytesIO(data)) as image:
+            image.draft("RGB", (2 * SIDE, 2 * SIDE))
+            rgb = np.asarray(to_rgb(image))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise StoreError(f"a stored image is damaged ({error}); `curate doctor` finds which") from error
     scale = SIDE / max(rgb.shape[:2])
     size = (max(8, round(rgb.shape[1] * scale)), max(8, round(rgb.shape[0] * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
