@@ -32,6 +32,7 @@ from db.models import (
     LabellingTask,
     Layout,
     Prediction,
+    Quality,
     Sighting,
     TaskState,
 )
@@ -143,6 +144,7 @@ def _take_out(session: Session, wanted: _Wanted) -> None:
         for rows in (
             delete(DuplicatePair).where(paired),
             delete(Layout).where(Layout.image_id.in_(batch)),
+            delete(Quality).where(Quality.image_id.in_(batch)),
             delete(Label).where(Label.image_id.in_(batch)),
             delete(Prediction).where(Prediction.image_id.in_(batch)),
         ):

@@ -120,7 +120,8 @@ def _group(session: Session, image: Image, names: Mapping[int, str]) -> Group | 
         return None
     query = select(Image.id, Image.is_keeper, Label.class_id).outerjoin(Label, Label.image_id == Image.id)
     rows = session.execute(query.where(Image.group_id == image.group_id).order_by(Image.id)).all()
-    pairs = select(DuplicatePair).where((DuplicatePair.low_id == image.id) | (DuplicatePair.high_id == image.id))
+    mine = (DuplicatePair.low_id == image.id) | (DuplicatePair.high_id == image.id)
+    pairs = select(DuplicatePair).where(mine, DuplicatePair.same)
     found = {p.low_id + p.high_id - image.id: (p.distance, round(p.score, 3), p.reason) for p in session.scalars(pairs)}
     keeper = next(number for number, is_keeper, _ in rows if is_keeper)
     counts = {label.keeper_id: label.class_id for label in keeper_labels(session)}

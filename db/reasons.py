@@ -32,6 +32,14 @@ class Reason(StrEnum):
     UNREADABLE = "unreadable"
     FORGOTTEN = "forgotten"
     SOURCE_CHANGED = "source_changed"
+    ODD_ASPECT = "odd_aspect"
+    BLANK = "blank"
+    DARK = "dark"
+    LIGHT = "light"
+    BLURRED = "blurred"
+    TEXT = "text"
+    COLLAGE = "collage"
+    BY_PERSON = "by_person"
 
     @property
     def passing(self) -> bool:

@@ -5,6 +5,7 @@ guitar in another finish has the same detail, but not the colour.
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -36,6 +37,8 @@ _LEAST_EXACT_SHARE = 0.46
 """Watermarked copies had 0.47 and more, two shots in one pose 0.45 and less, on half of the reference photographs."""
 _GRAY = 0.6
 """Mean chroma (0-255) under which a picture is a gray one: even that of a black guitar has more."""
+_NEAR, _NEAR_DIFFERENCE = 0.1, 2.0
+"""How far below the limit, and how many times the limit, a pair may be for a person to look at it."""
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _WHITE, _CLIPPED, _DARK = 255, 245, 24
 _COLOUR_REACH = 28.0
@@ -52,6 +55,10 @@ class Verdict:
     same: bool
     score: float
     reason: str
+    near: bool = False
+    """Not the same, but a person might think otherwise."""
+    marked: Literal[0, 1, 2] = 0
+    """The first or the second has something laid over it that the other lacks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +93,8 @@ def _compare_plain(a: Rgb, b: Rgb, limit: float) -> Verdict:
     reason = (
         "little detail, and the same all over" if difference < limit else "little detail, and not the same all over"
     )
-    return Verdict(same=difference < limit, score=1 - difference / _WHITE, reason=reason)
+    near = limit <= difference < _NEAR_DIFFERENCE * limit
+    return Verdict(same=difference < limit, score=1 - difference / _WHITE, reason=reason, near=near)
 
 
 def _matches(a: Picture, b: Picture) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -122,11 +130,12 @@ def _overlay(a: Rgb, b: Rgb, moved: NDArray[np.float64], way: str, least: float)
         return Verdict(same=False, score=0.0, reason="too little in common")
     detail, exact, agreeing = _agreement(left.mean(axis=2), right.mean(axis=2), inside)
     if detail < least and exact < _LEAST_EXACT_SHARE:
-        return Verdict(same=False, score=detail, reason="laid over each other, the detail differs")
+        near = detail >= least - _NEAR
+        return Verdict(same=False, score=detail, reason="laid over each other, the detail differs", near=near)
     colour = _colour_agreement(left[agreeing], right[agreeing])
     score = min(detail, colour)
     if colour < _LEAST_COLOUR_SHARE:
-        return Verdict(same=False, score=score, reason="the same detail in another colour")
+        return Verdict(same=False, score=score, reason="the same detail in another colour", near=True)
     return Verdict(same=True, score=score, reason=", ".join(filter(None, [_kind(detail, least), way])))
 
 

@@ -7,12 +7,21 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from db.batches import chunks
-from db.models import DuplicateGroup, DuplicatePair, Image, ImageState
+from db.models import PERSON, DuplicateGroup, DuplicatePair, Image, ImageState, Quality
+
+_MARKED = 4
 
 
-def components(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
-    """Connected components of a graph given by its edges (union-find, path halving); each sorted, smallest first."""
+def components(pairs: Iterable[tuple[int, int]], apart: Iterable[tuple[int, int]] = ()) -> list[list[int]]:
+    """Connected components of a graph given by its edges (union-find, path halving); each sorted, smallest first.
+
+    No two images of `apart` come together: an edge that would join them is left out, so the surest come first.
+    """
     parent: dict[int, int] = {}
+    foes: dict[int, set[int]] = {}
+    for a, b in apart:
+        foes.setdefault(a, set()).add(b)
+        foes.setdefault(b, set()).add(a)
 
     def root(node: int) -> int:
         parent.setdefault(node, node)
@@ -23,11 +32,15 @@ def components(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
 
     for a, b in pairs:
         low, high = sorted((root(a), root(b)))
+        if low == high or any(root(foe) == low for foe in foes.get(high, ())):
+            continue
         parent[high] = low
+        if high in foes:
+            foes.setdefault(low, set()).update(foes.pop(high))
     members: dict[int, list[int]] = {}
     for node in parent:
         members.setdefault(root(node), []).append(node)
-    return sorted(sorted(group) for group in members.values())
+    return sorted(sorted(group) for group in members.values() if len(group) > 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +48,25 @@ class Standing:
     """An image as far as grouping asks."""
 
     state: ImageState
-    pixels: int
+    pixels: float
+    """Of the picture within its frame, if it has one."""
     sharpness: float
     group_id: int | None
     is_keeper: bool
+    marked: bool = False
+    """A copy of it lacks what lies over it."""
 
 
 def keeper_of(members: Iterable[int], images: Mapping[int, Standing]) -> int:
-    """Choose who stands for a group: in use before set aside, then the largest, the sharpest, the first."""
+    """Choose who stands for a group: in use before set aside, then the largest, the sharpest, the first.
 
-    def rank(number: int) -> tuple[bool, int, float, int]:
+    A frame does not make a picture larger, and one with a watermark must have more than _MARKED times the pixels.
+    """
+
+    def rank(number: int) -> tuple[bool, float, float, int]:
         image = images[number]
-        return image.state is ImageState.STORED, image.pixels, image.sharpness, -number
+        pixels = image.pixels / _MARKED if image.marked else image.pixels
+        return image.state is ImageState.STORED, pixels, image.sharpness, -number
 
     return max(members, key=rank)
 
@@ -54,10 +74,10 @@ def keeper_of(members: Iterable[int], images: Mapping[int, Standing]) -> int:
 def regroup(session: Session) -> int:
     """Make groups and keepers follow the pairs on record; give the number of images whose standing changed.
 
-    A group keeps its id as long as one of its images stays in it.
+    A group keeps its id as long as one of its images stays in it. What a person told apart is in no group together,
+    also where a third image is a copy of both: that one goes where it is more alike.
     """
-    pairs = session.execute(select(DuplicatePair.low_id, DuplicatePair.high_id))
-    groups = components((low, high) for low, high in pairs)
+    groups = components(*_pairs(session))
     images = _standings(session, groups)
     wanted: dict[int, tuple[int, bool]] = {}
     taken: set[int] = set()
@@ -74,14 +94,31 @@ def regroup(session: Session) -> int:
     return changed
 
 
+def _pairs(session: Session) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    """Pairs that are the same, a person's first, then the most alike; and pairs that a person told apart."""
+    by_person = DuplicatePair.verifier == PERSON
+    columns = select(DuplicatePair.low_id, DuplicatePair.high_id)
+    order = (by_person.desc(), DuplicatePair.score.desc(), DuplicatePair.low_id, DuplicatePair.high_id)
+    same = session.execute(columns.where(DuplicatePair.same).order_by(*order))
+    apart = session.execute(columns.where(DuplicatePair.same.is_(False), by_person))
+    return [(low, high) for low, high in same], [(low, high) for low, high in apart]
+
+
 def _standings(session: Session, groups: Iterable[Iterable[int]]) -> dict[int, Standing]:
     """Images that are in a group now, or will be."""
     members = {number for group in groups for number in group}
-    columns = (Image.id, Image.state, Image.width * Image.height, Image.sharpness, Image.group_id, Image.is_keeper)
-    paired = select(DuplicatePair.low_id).union(select(DuplicatePair.high_id))
-    rows = session.execute(select(*columns).where(Image.group_id.is_not(None) | Image.id.in_(paired)))
-    standings = {row[0]: Standing(row[1], row[2], row[3], row[4], row[5]) for row in rows}
-    return {number: s for number, s in standings.items() if number in members or s.group_id is not None}
+    columns = (Image.id, Image.state, Image.width, Image.height, Image.sharpness, Image.group_id, Image.is_keeper)
+    same = DuplicatePair.same
+    paired = select(DuplicatePair.low_id).where(same).union(select(DuplicatePair.high_id).where(same))
+    query = select(*columns, Quality.measures).outerjoin(Quality, Quality.image_id == Image.id)
+    marked = set(session.scalars(select(DuplicatePair.marked_id).where(same, DuplicatePair.marked_id.is_not(None))))
+    found: dict[int, Standing] = {}
+    for row in session.execute(query.where(Image.group_id.is_not(None) | Image.id.in_(paired))):
+        number, state, width, height, sharpness, group_id, is_keeper, measures = row
+        if number in members or group_id is not None:
+            pixels = width * height * (measures or {}).get("inside", 1.0)
+            found[number] = Standing(state, pixels, sharpness, group_id, is_keeper, number in marked)
+    return found
 
 
 def _group_id(session: Session, members: Iterable[int], images: Mapping[int, Standing], taken: set[int]) -> int:

@@ -16,7 +16,7 @@ from curate.dedup.verify import Verifier
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from db.batches import chunks
-from db.models import DuplicatePair, Image, ImageState, Sighting
+from db.models import PERSON, DuplicatePair, Image, ImageState, Sighting
 
 Indices = NDArray[np.int64]
 
@@ -32,8 +32,12 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Images that are the same photograph; `keeper` is the id of the one that stands for them."""
+    """Images that are the same photograph; `keeper` is the id of the one that stands for them.
 
+    `group` is a number that stays as long as one of its images does.
+    """
+
+    group: int
     keeper: int
     members: list[Member]
 
@@ -117,14 +121,17 @@ def _reader(project: Project) -> Callable[[int], bytes]:
 def _record(
     session: Session, pairs: Sequence[tuple[int, int]], verdicts: Sequence[Verdict], images: _Images, method: str
 ) -> None:
-    # What another method found does not hold under this one.
-    session.execute(delete(DuplicatePair).where(DuplicatePair.verifier != method))
+    # What another method found does not hold under this one; what a person said always does.
+    session.execute(delete(DuplicatePair).where(DuplicatePair.verifier.not_in([method, PERSON])))
+    by_person = select(DuplicatePair.low_id, DuplicatePair.high_id).where(DuplicatePair.verifier == PERSON)
+    settled = {(low, high) for low, high in session.execute(by_person)}
     for (low, high), verdict in zip(pairs, verdicts, strict=True):
-        if verdict.same:
+        if (verdict.same or verdict.near) and (low, high) not in settled:
             a, b = np.searchsorted(images.ids, [low, high])
-            distance = int(images.hashes[a] ^ images.hashes[b]).bit_count()
-            found = DuplicatePair(low_id=low, high_id=high, distance=distance, score=verdict.score)
-            found.reason, found.verifier = verdict.reason, method
+            found = DuplicatePair(low_id=low, high_id=high, score=verdict.score, reason=verdict.reason)
+            found.distance = int(images.hashes[a] ^ images.hashes[b]).bit_count()
+            found.same, found.verifier = verdict.same, method
+            found.marked_id = (None, low, high)[verdict.marked]
             session.merge(found)
     session.flush()
 
@@ -157,4 +164,4 @@ def groups(session: Session) -> list[Group]:
         members.setdefault(group_id, []).append(Member(number, sha256, name or ""))
         if is_keeper:
             keepers[group_id] = number
-    return [Group(keepers[group_id], found) for group_id, found in members.items()]
+    return [Group(group_id, keepers[group_id], found) for group_id, found in members.items()]

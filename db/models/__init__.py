@@ -3,6 +3,7 @@
 from db.models.base import Base
 from db.models.crawling import Host, Search, SearchState
 from db.models.images import (
+    PERSON,
     Candidate,
     CandidateState,
     Class,
@@ -11,6 +12,8 @@ from db.models.images import (
     Image,
     ImageState,
     Layout,
+    Quality,
+    Said,
     Sighting,
 )
 from db.models.labelling import (
@@ -27,6 +30,7 @@ from db.models.labelling import (
 from db.models.learning import Prediction, Run, RunState, Side, Snapshot, SnapshotItem
 
 __all__ = [
+    "PERSON",
     "Annotation",
     "AnnotationOrigin",
     "AnnotationRevision",
@@ -46,8 +50,10 @@ __all__ = [
     "Layout",
     "Prediction",
     "Prelabel",
+    "Quality",
     "Run",
     "RunState",
+    "Said",
     "Search",
     "SearchState",
     "Side",

@@ -173,8 +173,15 @@ class Layout(Base):
     """Signed bytes; see `curate.dedup.layout`."""
 
 
+PERSON = "person"
+"""Stands as `DuplicatePair.verifier` where a person has decided. No search ever changes such a row."""
+
+
 class DuplicatePair(Base):
-    """Two images that a verifier looked at and found to be the same photograph. `low_id` is the smaller id."""
+    """Two images that were looked at: the same photograph, or nearly so. `low_id` is the smaller id.
+
+    Of pairs that are not the same, those are kept that came close, and those that a person told apart.
+    """
 
     __tablename__ = "duplicate_pairs"
     __table_args__ = (CheckConstraint("low_id < high_id", name="ordered"),)
@@ -188,4 +195,29 @@ class DuplicatePair(Base):
     reason: Mapped[str] = mapped_column(default="")
     """What decided, in words."""
     verifier: Mapped[str]
+    same: Mapped[bool] = mapped_column(default=True)
+    marked_id: Mapped[int | None] = mapped_column(ForeignKey("images.id"))
+    """Which of the two has something laid over it that the other lacks, such as a watermark."""
     found_at: Mapped[datetime] = mapped_column(default=now)
+
+
+class Said(StrEnum):
+    """What a person says of an image that a quality check may think too poor: use it, or do not."""
+
+    KEEP = "keep"
+    ASIDE = "aside"
+
+
+class Quality(Base):
+    """How good an image is as a picture, and what follows from it. See `curate.quality`."""
+
+    __tablename__ = "qualities"
+
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), primary_key=True)
+    method: Mapped[str]
+    """How it was measured; measured anew where this is another."""
+    measures: Mapped[dict[str, Any]]
+    """Numbers by name."""
+    finding: Mapped[Reason | None] = mapped_column(ByValue(Reason))
+    """The first check that it fails under the present thresholds. It may be in use all the same: see `said`."""
+    said: Mapped[Said | None] = mapped_column(ByValue(Said))

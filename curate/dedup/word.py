@@ -1,0 +1,72 @@
+"""A person's word on duplicates: a group taken apart, two images joined. It outlasts every search."""
+
+from collections.abc import Collection, Iterable
+from itertools import combinations
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from curate import lookup
+from curate.dedup.groups import regroup
+from curate.project import Project
+from db.errors import DatasetError
+from db.models import PERSON, DuplicatePair, Image, ImageState
+
+_APART = "told apart by a person"
+_JOINED = "joined by a person"
+
+
+def take_apart(project: Project, group: int) -> list[int]:
+    """Record that no two images of a group are the same photograph; give their ids. Raises DatasetError."""
+    with project.lock("dedup"), project.database.write() as session:
+        members = session.scalars(select(Image.id).where(Image.group_id == group).order_by(Image.id)).all()
+        if not members:
+            raise DatasetError(f"there is no group {group}; `curate dedup --json` lists the groups")
+        _write(session, combinations(members, 2), same=False, reason=_APART)
+        regroup(session)
+    return list(members)
+
+
+def join(project: Project, first: str, second: str) -> int:
+    """Record that two images are the same photograph, whatever was said of their groups before; give their group.
+
+    Raises DatasetError for what is no image here, or one and the same.
+    """
+    with project.database.read() as session:  # a file is read for its hash: no writer has to wait for that
+        low, high = sorted(lookup.find_image(session, given).id for given in (first, second))
+    if low == high:
+        raise DatasetError(f"{first} and {second} are one and the same image")
+    with project.lock("dedup"), project.database.write() as session:
+        images = [session.get_one(Image, number) for number in (low, high)]
+        for image in images:
+            if image.state is ImageState.FORGOTTEN:
+                raise DatasetError(f"image {image.id} is forgotten")
+        _unsay(session, _members(session, images))
+        _write(session, [(low, high)], same=True, reason=_JOINED)
+        regroup(session)
+        group = session.scalar(select(Image.group_id).where(Image.id == low).execution_options(populate_existing=True))
+    assert group is not None  # noqa: S101 - regrouping has put it into one
+    return group
+
+
+def _members(session: Session, images: Iterable[Image]) -> set[int]:
+    """These images and those in their groups."""
+    found = {image.id for image in images}
+    groups = {image.group_id for image in images if image.group_id is not None}
+    return found | set(session.scalars(select(Image.id).where(Image.group_id.in_(groups))))
+
+
+def _unsay(session: Session, members: Collection[int]) -> None:
+    """Take back that any two of these are apart: who joins two groups wants all of both together."""
+    both = DuplicatePair.low_id.in_(members) & DuplicatePair.high_id.in_(members)
+    apart = DuplicatePair.same.is_(False) & (DuplicatePair.verifier == PERSON)
+    session.execute(delete(DuplicatePair).where(both, apart))
+
+
+def _write(session: Session, pairs: Iterable[tuple[int, int]], *, same: bool, reason: str) -> None:
+    for low, high in pairs:
+        a, b = (session.get_one(Image, number).phash for number in (low, high))
+        found = DuplicatePair(low_id=low, high_id=high, distance=((a ^ b) % 2**64).bit_count(), score=float(same))
+        found.reason, found.same, found.verifier, found.marked_id = reason, same, PERSON, None
+        session.merge(found)
+    session.flush()
