@@ -4,12 +4,19 @@ import os
 import platform
 import sys
 
-from benchmarks import crawl, ingest, search, training
+from benchmarks import copies, crawl, ingest, rehash, search, training
 
 
 def main() -> None:
     """Run what is named on the command line, or everything."""
-    parts = {"crawl": crawl.run, "ingest": ingest.run, "search": search.run, "training": training.run}
+    parts = {
+        "copies": copies.run,
+        "crawl": crawl.run,
+        "ingest": ingest.run,
+        "rehash": rehash.run,
+        "search": search.run,
+        "training": training.run,
+    }
     wanted = sys.argv[1:] or list(parts)
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     for name in wanted:

@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from curate.dedup.settings import DedupSettings
+from curate.quality.settings import QualitySettings
 from db.errors import ConfigError
 
 FILE_NAME = "curate.toml"
@@ -165,19 +167,6 @@ class CrawlSettings(_Section):
     site: SiteSettings = SiteSettings()
 
 
-class DedupSettings(_Section):
-    """When two images are the same photograph."""
-
-    distance: int = Field(default=6, ge=0, le=16)
-    """Bits in which two 64-bit pHashes may differ for the pair to be looked at."""
-    neighbours: int = Field(default=5, ge=0, le=50)
-    """Images most alike in layout that each new one is compared with; 0 leaves it to hashes alone."""
-    detail: float = Field(default=0.93, ge=0, le=1)
-    """Share of the detail in two pictures, laid over each other, that must agree; less, if half of it does exactly."""
-    difference: float = Field(default=3.0, gt=0)
-    """For pictures with too little detail: mean absolute difference of 48 x 48 RGB thumbnails, 0-255, to stay under."""
-
-
 class LabelStudioSettings(_Section):
     """Where people label."""
 
@@ -201,6 +190,7 @@ class Settings(_Section):
     classes: tuple[ClassSettings, ...] = Field(min_length=2)
     database: DatabaseSettings = DatabaseSettings()
     ingest: IngestSettings = IngestSettings()
+    quality: QualitySettings = QualitySettings()
     crawl: CrawlSettings = CrawlSettings()
     dedup: DedupSettings = DedupSettings()
     label_studio: LabelStudioSettings = LabelStudioSettings()

@@ -1,14 +1,20 @@
-"""`curate doctor`: whether what the database says lies on the disk, byte for byte, and nothing else does."""
+"""`curate doctor`: whether what the database says lies on the disk, byte for byte, and nothing else does.
 
+The hash of each picture is checked too: by a quick decode, and by a full one only where the quick one finds fault.
+"""
+
+import hashlib
 import os
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from curate.crawl import claims
+from curate.ingest.rehash import confirmed_phash
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from db import migrate
@@ -19,7 +25,10 @@ from db.store import digest, relative_path
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is not as it should be. `kind`: database, missing, altered, orphan, leftover, run or claim."""
+    """One thing that is not as it should be.
+
+    `kind`: database, missing, altered, unreadable, hash_differs, orphan, leftover, run or claim.
+    """
 
     kind: str
     subject: str
@@ -32,7 +41,7 @@ def examine(project: Project, *, repair: bool, progress: Progress = QUIET) -> li
     found = [
         Problem("database", line, "put back a copy from `backups`") for line in migrate.problems(project.database.path)
     ]
-    found += _images(project, progress)
+    found += _images(project, progress, repair=repair)
     found += _orphans(project, repair=repair)
     found += _leftovers(project, repair=repair)
     found += _claims(project, repair=repair)
@@ -40,30 +49,57 @@ def examine(project: Project, *, repair: bool, progress: Progress = QUIET) -> li
     return found
 
 
-def _images(project: Project, progress: Progress) -> Iterator[Problem]:
+def _images(project: Project, progress: Progress, *, repair: bool) -> Iterator[Problem]:
     """Compare every image file with its row."""
     with project.database.read() as session:
-        query = select(Image.id, Image.sha256, Image.format).where(Image.state != ImageState.FORGOTTEN)
-        rows = [(row[0], row[1], row[2]) for row in session.execute(query.order_by(Image.id))]
-    with ThreadPoolExecutor(os.cpu_count()) as pool, progress.task("checking image files", len(rows), "images") as task:
-        for problem in pool.map(lambda row: _image_problem(project, *row), rows):
+        query = select(Image.id, Image.sha256, Image.format, Image.phash).where(Image.state != ImageState.FORGOTTEN)
+        rows = [(row[0], row[1], row[2], row[3]) for row in session.execute(query.order_by(Image.id))]
+    hashes: dict[int, int] = {}
+    # Pillow warns of odd but readable files, which was judged when they came in. Threads share the filters.
+    with (
+        warnings.catch_warnings(action="ignore"),
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        progress.task("checking image files", len(rows), "images") as task,
+    ):
+        checked = pool.map(lambda row: _image_problem(project, *row), rows)
+        for (number, *_), (problem, phash) in zip(rows, checked, strict=True):
             task.advance()
+            if phash is not None:
+                hashes[number] = phash
             if problem is not None:
-                yield problem
+                yield replace(problem, repaired=repair and phash is not None)
+    if repair and hashes:
+        _write_hashes(project, hashes)
 
 
-def _image_problem(project: Project, number: int, sha256: str, image_format: str) -> Problem | None:
+def _image_problem(
+    project: Project, number: int, sha256: str, image_format: str, phash: int
+) -> tuple[Problem | None, int | None]:
+    """Give what is wrong with an image, and its true hash where only that is."""
     path = project.store.path(sha256, image_format)
     subject = f"image {number} ({path.relative_to(project.root)})"
+    again = "import or crawl it again: the same bytes are put back"
     try:
-        actual = digest(path)
+        data = path.read_bytes()
     except OSError as error:
-        return Problem(
-            "missing", f"{subject}: {error.strerror}", "import or crawl it again: the same bytes are put back"
-        )
-    if actual != sha256:
-        return Problem("altered", subject, "import or crawl it again: the same bytes are put back")
-    return None
+        return Problem("missing", f"{subject}: {error.strerror}", again), None
+    if hashlib.sha256(data).hexdigest() != sha256:
+        return Problem("altered", subject, again), None
+    try:
+        true = confirmed_phash(data, phash)
+    except Exception as error:  # noqa: BLE001 - a decoder may raise anything, and others are still to be checked
+        advice = "look at it: the installed Pillow no longer reads it"
+        return Problem("unreadable", f"{subject}: {type(error).__name__}: {error}", advice), None
+    if true != phash:
+        return Problem("hash_differs", subject, "hash it anew: `curate doctor --repair`, then `curate dedup`"), true
+    return None, None
+
+
+def _write_hashes(project: Project, hashes: dict[int, int]) -> None:
+    """Set right what images are compared by. A search that is under way would mark them as compared by the old ones."""
+    with project.lock("dedup"), project.database.write() as session:
+        for number, phash in hashes.items():
+            session.execute(update(Image).where(Image.id == number).values(phash=phash, compared_with=None))
 
 
 def _orphans(project: Project, *, repair: bool) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from curate import runs
 from curate.progress import QUIET, Progress
 from curate.project import Project
+from curate.quality.apply import follow_labels
 from curate.select import choose, unlabelled
 from db.batches import chunks
 from db.errors import LabelStudioError
@@ -133,7 +134,10 @@ class Labelling:
         """Take in what people answered since the last pull."""
         dataset = self.dataset()
         with self.server() as server, self._alone():
-            return pull_annotations(dataset, server, the_project(dataset, server), accept_deletions=accept_deletions)
+            found = pull_annotations(dataset, server, the_project(dataset, server), accept_deletions=accept_deletions)
+        with self.project.database.write() as session:
+            follow_labels(session)
+        return found
 
     def withdraw(self) -> int:
         """Delete the tasks of images that were forgotten; give their number. A push or a pull does it too."""

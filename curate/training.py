@@ -73,12 +73,15 @@ def train_run(
 
 
 def manifest_of(project: Project, snapshot_id: int) -> Manifest:
-    """Make the trainer's manifest of a snapshot. Raises DatasetError when an image of it was forgotten since."""
+    """Make the trainer's manifest of a snapshot. Raises DatasetError when an image of it was forgotten since.
+
+    In the order of content, not of ids: the same snapshot gives the same manifest in every project that has its images.
+    """
     with project.database.read() as session:
         refuse_forgotten(session, snapshot_id)
         snapshot = session.get_one(Snapshot, snapshot_id)
         query = select(SnapshotItem, Image).join(Image, Image.id == SnapshotItem.image_id)
-        rows = session.execute(query.where(SnapshotItem.snapshot_id == snapshot_id).order_by(Image.id))
+        rows = session.execute(query.where(SnapshotItem.snapshot_id == snapshot_id).order_by(Image.sha256))
         items = tuple(
             Item(
                 str(image.id),

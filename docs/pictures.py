@@ -3,6 +3,7 @@
 import io
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -15,6 +16,7 @@ from curate.cli import show, show_crawl, show_images
 from curate.crawl.account import account
 from curate.demo.draw import CLASSES, draw
 from curate.labelling import Environment, Labelling
+from curate.pages.duplicates import write_duplicates
 from curate.project import Project, open_project
 from curate.status import status
 from curate.why import why
@@ -66,6 +68,17 @@ def labelling_page(project: Project, target: Path) -> None:
         desk.stop()
 
 
+def duplicates_page(project: Project, target: Path) -> None:
+    """Take a picture of the page of `curate dedup --review`."""
+    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+        page_file = write_duplicates(project, Path(folder) / "duplicates.html").file
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 860})
+        page.goto(page_file.as_uri())
+        expect(page.locator("#groups .item").first).to_be_visible()
+        page.screenshot(path=target)
+
+
 def main(printed: Path, demo: Path) -> None:
     """Write all of them."""
     FOLDER.mkdir(exist_ok=True)
@@ -80,6 +93,7 @@ def main(printed: Path, demo: Path) -> None:
         show_images.why(why(project, "1")),
     )
     (FOLDER / "crawl.svg").write_text(terminal("curate status --crawl", history))
+    duplicates_page(project, FOLDER / "duplicates.png")
     labelling_page(project, FOLDER / "labelling.png")
     project.database.close()
 

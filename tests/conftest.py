@@ -78,7 +78,10 @@ def _warm_decoders() -> Iterator[None]:
 
 @pytest.fixture
 def make_project(tmp_path: Path) -> Iterator[Callable[..., Project]]:
-    """Make projects in folders of their own; settings are given as `section__key=value` in TOML."""
+    """Make projects in folders of their own; settings are given as `section__key=value` in TOML.
+
+    Quality checks are off unless a test sets a key of theirs: most tests' pictures are tiny blurs.
+    """
     made: list[Project] = []
 
     def make(*classes: str, name: str = "project", **settings: str) -> Project:
@@ -86,6 +89,9 @@ def make_project(tmp_path: Path) -> Iterator[Callable[..., Project]]:
         projects.create(folder, None, classes or CLASSES).database.close()
         file = folder / "curate.toml"
         text = file.read_text()
+        if not any(key.startswith("quality__") for key in settings):
+            settings["quality__enabled"] = "false"
+        settings.setdefault("dedup__descriptor", '"none"')  # its weights would come from the network
         for key, value in settings.items():
             section, _, last = key.rpartition("__")
             text = _set(text, section.replace("__", "."), f"{last} = {value}")

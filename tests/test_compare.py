@@ -4,11 +4,14 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 
 from curate.dedup.compare import Limits, compare
-from curate.dedup.layout import LENGTH, Nearest, layout, unit, without_frame
+from curate.dedup.layout import PARTS, layout, units, without_frame
+from curate.dedup.nearest import Nearest
 from curate.dedup.picture import look_at, read_rgb
+from curate.dedup.proposals import Proposals
 from tests.pictures import encoded, picture
 
 SIZE = (320, 240)
@@ -32,7 +35,7 @@ def watermarked(image: Image.Image) -> Image.Image:
     over = Image.new("RGBA", image.size, (0, 0, 0, 0))
     draw = ImageDraw.Draw(over)
     for y in range(10, image.height, 80):
-        draw.text((20, y), "guitars.example", fill=(255, 255, 255, 150))
+        draw.text((20, y), "guitars.example", fill=(255, 255, 255, 150), font=ImageFont.load_default(size=28))
     return Image.alpha_composite(image.convert("RGBA"), over).convert("RGB")
 
 
@@ -100,7 +103,7 @@ def test_pictures_without_detail_are_the_same_only_if_they_are_so_all_over() -> 
     again = look_at(encoded(picture(1), quality=60))
     assert compare(smooth, again).same
     assert not compare(smooth, other).same
-    assert not compare(smooth, again, Limits(difference=0.0)).same
+    assert not compare(smooth, again, Limits(likeness=1.0, difference=0.0)).same
     blank = look_at(encoded(Image.new("RGB", (50, 50), "white"), "PNG"))
     assert compare(blank, blank).same
 
@@ -122,25 +125,73 @@ def test_a_copy_is_laid_out_most_alike(kind: str) -> None:
     ids = np.arange(1, 42)
     layouts = np.stack([layout(read_rgb(encoded(scene(int(seed))))) for seed in ids])
     copy = layout(read_rgb(encoded(COPIES[kind](scene(5)))))
-    nearest = Nearest(np.array([99]), copy[None], 5)
-    nearest.show(ids, layouts)
-    assert (5, 99) in set(nearest.pairs())
+    nearest = Nearest(np.array([99]), copy[None], PARTS, 5)
+    nearest.show(ids, layouts, unsearched(len(ids)))
+    assert [5, 99] in nearest.pairs().tolist()
+
+
+def unsearched(count: int) -> NDArray[np.float32]:
+    """The reach of images that look for their own neighbours in the same search."""
+    return np.full((count, len(PARTS)), np.inf, np.float32)
+
+
+def expected_pairs(ids: NDArray[np.int64], layouts: NDArray[np.int8], count: int) -> set[tuple[int, int]]:
+    """Every image with its `count` nearest by each part, the slow way."""
+    found = set()
+    for vectors in units(layouts, PARTS):
+        likeness = vectors @ vectors.T
+        np.fill_diagonal(likeness, -np.inf)
+        for row, own in enumerate(ids.tolist()):
+            near = ids[np.argsort(-likeness[row])[:count]].tolist()
+            found |= {(min(own, other), max(own, other)) for other in near}
+    return found
+
+
+def random_layouts(count: int) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+    """Ids and layouts of no pictures."""
+    rng = np.random.default_rng(1)
+    return np.arange(10, 10 + count), rng.integers(-100, 100, (count, sum(PARTS))).astype(np.int8)
 
 
 def test_nearest_neighbours_are_exact_however_they_are_shown() -> None:
     """What is shown in pieces gives what comparing all with all gives, and nobody is its own neighbour."""
-    rng = np.random.default_rng(1)
-    ids = np.arange(10, 70)
-    layouts = rng.integers(-100, 100, (60, LENGTH)).astype(np.int8)
-    nearest = Nearest(ids[:20], layouts[:20], 3)
+    ids, layouts = random_layouts(60)
+    nearest = Nearest(ids, layouts, PARTS, 3)
     for start in range(0, 60, 7):
-        nearest.show(ids[start : start + 7], layouts[start : start + 7])
-    expected = set()
-    for half in (0, 1):
-        vectors = unit(layouts)[:, half]
-        likeness = vectors @ vectors.T
-        np.fill_diagonal(likeness, -np.inf)
-        for row in range(20):
-            for other in np.argsort(-likeness[row])[:3]:
-                expected.add((min(ids[row], ids[other]), max(ids[row], ids[other])))
-    assert set(nearest.pairs()) == expected
+        rows = slice(start, start + 7)
+        nearest.show(ids[rows], layouts[rows], unsearched(len(ids[rows])))
+    assert set(map(tuple, nearest.pairs().tolist())) == expected_pairs(ids, layouts, 3)
+
+
+def test_adding_images_gives_every_pair_that_one_search_gives() -> None:
+    """An old image that has a new one among its nearest is paired with it, though only the new one looks."""
+    ids, layouts = random_layouts(80)
+    first = Nearest(ids[:50], layouts[:50], PARTS, 3)
+    first.show(ids[:50], layouts[:50], unsearched(50))
+    later = Nearest(ids[50:], layouts[50:], PARTS, 3)
+    later.show(ids, layouts, np.concatenate([first.reach(), unsearched(30)]))
+    in_parts = set(map(tuple, np.concatenate([first.pairs(), later.pairs()]).tolist()))
+    assert in_parts >= expected_pairs(ids, layouts, 3)
+
+
+def test_only_the_nearest_by_hash_are_proposed_where_hashes_crowd() -> None:
+    """Of 300 images with one hash each gets some others, the nearest first; pairs come in order, each once."""
+    low, high = np.triu_indices(300, 1)
+    distance = np.full(len(low), 4, np.uint8)
+    close = (low == 0) & (high > 290)
+    distance[close] = 1
+    proposals = Proposals()
+    proposals.add(low, high, distance)
+    pairs = proposals.pairs()
+    assert len(pairs) < 300 * 100
+    assert pairs.tolist() == sorted(map(list, set(map(tuple, pairs.tolist()))))
+    assert {(0, number) for number in range(291, 300)} <= set(map(tuple, pairs.tolist()))
+    assert set(np.unique(pairs)) == set(range(300))
+
+
+def test_a_mark_is_told_from_what_was_there() -> None:
+    """The copy with words over it is the marked one, whichever comes first; of two clean copies neither is."""
+    clean, marked = look_at(encoded(scene(1), quality=92)), look_at(encoded(watermarked(scene(1)), quality=92))
+    assert (compare(clean, marked).marked, compare(marked, clean).marked) == (2, 1)
+    again = look_at(encoded(scene(1).resize((240, 180)), quality=70))
+    assert compare(clean, again).marked == 0

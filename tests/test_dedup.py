@@ -7,16 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image as Picture
 from sqlalchemy import func, select
 
 from curate.dedup import layouts
 from curate.dedup.groups import Standing, components, keeper_of
-from curate.dedup.hamming import pairs_within
 from curate.dedup.picture import read_rgb
 from curate.dedup.search import dedup
+from curate.edit import set_value
 from curate.ingest.folder import import_folder
 from curate.project import Project
 from curate.select import unlabelled
@@ -24,40 +22,6 @@ from curate.status import status
 from db.errors import StoreError
 from db.models import DuplicateGroup, Image, ImageState
 from tests.pictures import encoded, jpeg, picture, write_folder
-
-
-def brute_force(hashes: list[int], distance: int) -> set[tuple[int, int, int]]:
-    """All pairs, the slow way."""
-    found = set()
-    for i, a in enumerate(hashes):
-        for j in range(i + 1, len(hashes)):
-            bits = (a ^ hashes[j]).bit_count()
-            if bits <= distance:
-                found.add((i, j, bits))
-    return found
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    seeds=st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=6),
-    flips=st.lists(st.lists(st.integers(0, 63), max_size=18), max_size=30),
-    distance=st.integers(0, 16),
-)
-def test_every_pair_is_found_once(seeds: list[int], flips: list[list[int]], distance: int) -> None:
-    """The search gives exactly the pairs that comparing all with all gives, however the hashes cluster."""
-    hashes = list(seeds)
-    for number, bits in enumerate(flips):
-        value = seeds[number % len(seeds)]
-        for bit in bits:
-            value ^= 1 << bit
-        hashes.append(value)
-    found = [
-        (int(a), int(b), int(d))
-        for pairs in pairs_within(np.array(hashes, np.uint64), distance)
-        for a, b, d in zip(pairs.low, pairs.high, pairs.distance, strict=True)
-    ]
-    assert len(found) == len(set(found))
-    assert set(found) == brute_force(hashes, distance)
 
 
 def test_groups_are_connected_components() -> None:
@@ -205,8 +169,8 @@ def test_stricter_settings_take_groups_apart(make_project: Callable[..., Project
     project = make_project()
     import_folder(project, folder, labels=False)
     assert len(dedup(project).groups) == 1
-    file = project.root / "curate.toml"
-    file.write_text(file.read_text() + "\n[dedup]\ndetail = 1.0\ndifference = 0.01\n")
+    set_value(project.root / "curate.toml", "dedup.likeness", "1.0")
+    set_value(project.root / "curate.toml", "dedup.difference", "0.01")
     from curate.project import open_project  # noqa: PLC0415 - opened again under other settings
 
     stricter = open_project(project.root)

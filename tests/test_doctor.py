@@ -6,8 +6,10 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from PIL import Image as Picture
 from sqlalchemy import select
 
+from curate.dedup.search import dedup
 from curate.doctor import Problem, examine
 from curate.ingest.folder import import_folder
 from curate.project import Project
@@ -80,3 +82,30 @@ def test_damage_inside_the_database_is_found(filled: Project) -> None:
     with filled.database.read() as session:
         assert session.get(Image, 1) is None
         assert len(session.scalars(select(Image)).all()) == 2
+
+
+def test_a_hash_that_is_not_the_picture_s_is_found_and_mended(filled: Project) -> None:
+    """The hash of the full decode is written, and the next search compares the image anew; others are left alone."""
+    dedup(filled)
+    with filled.database.write() as session:
+        images = session.scalars(select(Image).order_by(Image.id)).all()
+        before = {image.id: (image.phash, image.compared_with) for image in images}
+        images[1].phash = ~images[1].phash
+        images[2].phash ^= 1  # as near as another version of the decoder may come
+        wrong, near = images[1].id, (images[2].id, images[2].phash)
+    assert [(p.kind, p.repaired) for p in examine(filled, repair=False)] == [("hash_differs", False)]
+    found = examine(filled, repair=True)
+    assert [(p.kind, p.repaired) for p in found] == [("hash_differs", True)]
+    assert found[0].subject.startswith(f"image {wrong} ")
+    assert examine(filled, repair=False) == []
+    with filled.database.read() as session:
+        after = {image.id: (image.phash, image.compared_with) for image in session.scalars(select(Image))}
+    compared = before[near[0]][1]
+    assert compared
+    assert after == before | {wrong: (before[wrong][0], None), near[0]: (near[1], compared)}
+
+
+def test_a_file_that_can_no_longer_be_decoded_is_named(filled: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its bytes are what they were; the check goes on with the others."""
+    monkeypatch.setattr(Picture, "open", Picture.new)
+    assert kinds(examine(filled, repair=True)) == ["unreadable"] * 3

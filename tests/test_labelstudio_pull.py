@@ -6,7 +6,8 @@ from sqlalchemy import select
 from curate import project as projects
 from curate.labelling import Labelling
 from db.errors import LabelStudioError
-from db.models import AnnotationState, LabellingTask, TaskState
+from db.models import AnnotationState, Image, ImageState, LabellingTask, Quality, TaskState
+from db.reasons import Reason
 from tests.conftest import Cli
 from tests.labelstudio import Desk, MakeDesk, result
 
@@ -30,6 +31,20 @@ def test_answers_become_labels_once(make_desk: MakeDesk) -> None:
     desk.studio.annotate(third, "Green")
     assert desk.labelling.pull().created == 1
     assert desk.labels()[desk.image_of(third)] == "Green"
+
+
+def test_a_label_brings_back_what_a_check_set_aside(make_desk: MakeDesk) -> None:
+    """An image that was set aside after it had been handed out is in use again once a person has labelled it."""
+    desk = make_desk(1)
+    desk.labelling.push()
+    with desk.project.database.write() as session:
+        image = session.scalars(select(Image)).one()
+        image.state, image.state_reason = ImageState.SET_ASIDE, Reason.BLURRED
+        session.merge(Quality(image_id=image.id, method="", measures={}, finding=Reason.BLURRED))
+    desk.studio.annotate(desk.task(), "Red")
+    desk.labelling.pull()
+    with desk.project.database.read() as session:
+        assert session.scalars(select(Image.state)).one() is ImageState.STORED
 
 
 def test_who_answered_and_how_long_it_took_is_kept(make_desk: MakeDesk) -> None:

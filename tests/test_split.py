@@ -12,15 +12,15 @@ from curate.config import DatasetSettings
 from curate.dedup.search import dedup
 from curate.ingest.folder import import_folder
 from curate.project import Project
-from curate.split import _Keeper, split, split_class
+from curate.split import Keeper, split, split_class
 from db.errors import DatasetError
 from db.models import Image, ImageState, Side, Snapshot, SnapshotItem
 from tests.pictures import encoded, picture, write_folder
 
 
-def keepers(count: int, held_out: int = 0) -> list[_Keeper]:
+def keepers(count: int, held_out: int = 0) -> list[Keeper]:
     """Labelled images of one class, some of them held out before."""
-    return [_Keeper(n, [f"{n:064x}"], held_out=n < held_out) for n in range(count)]
+    return [Keeper(n, [f"{n:064x}"], held_out=n < held_out) for n in range(count)]
 
 
 @settings(max_examples=300, deadline=None)

@@ -64,13 +64,16 @@ class Manifest:
         return hashlib.sha256("\n".join([*self.classes, "", *lines]).encode()).hexdigest()
 
     def to_csv(self, root: Path) -> str:
-        """Write it as a table, paths relative to `root`."""
+        """Write it as a table, paths relative to `root`: the same images and labels give the same bytes anywhere.
+
+        Hence the order of the hashes, and no ids: they count how images came into one database, and hashes name images.
+        """
         text = io.StringIO()
         rows = csv.writer(text)
-        rows.writerow(["id", "path", "label", "split", "sha256"])
-        for item in self.items:
-            path = os.path.relpath(item.path, root)
-            rows.writerow([item.id, path, self.classes[item.label], item.split, item.sha256])
+        rows.writerow(["path", "label", "split", "sha256"])
+        for item in sorted(self.items, key=lambda item: item.sha256):
+            path = Path(os.path.relpath(item.path, root)).as_posix()
+            rows.writerow([path, self.classes[item.label], item.split, item.sha256])
         return text.getvalue()
 
 

@@ -1,7 +1,10 @@
 """Any torchvision classifier by name, with a last layer for our classes, from known weights or from none."""
 
 import os
-from collections.abc import Mapping
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from urllib.error import URLError
 
@@ -13,6 +16,7 @@ from torchvision import models
 
 from trainer.errors import WeightsError
 
+_FETCH_SECONDS = 20.0
 _AUXILIARY = {"googlenet", "inception_v3"}
 """Their second output helps only in long training from nothing."""
 
@@ -57,13 +61,25 @@ def initialise(network: nn.Module, arch: str, init: str) -> bool:
 def _imagenet(arch: str) -> Mapping[str, Tensor]:
     try:
         weights = models.get_model_weights(arch).DEFAULT
-        found: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+        with _patience(_FETCH_SECONDS), redirect_stdout(sys.stderr):  # torch prints there what it fetches
+            found: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
         raise WeightsError(
             f"ImageNet weights for {arch} cannot be fetched ({error}); "
             "give them with --init FILE.safetensors, or start from nothing with --init none"
         ) from error
     return found
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """Let new connections fail that stay silent for so long: torch fetches without a limit of its own."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ def upgrade() -> None:
     # In a batch of its own: see 0003.
     with op.batch_alter_table("duplicate_pairs") as table:
         table.alter_column("same", server_default=None)
+    op.add_column("layouts", sa.Column("reach", sa.LargeBinary(), nullable=True))
     op.create_table(
         "qualities",
         sa.Column("image_id", sa.Integer(), nullable=False),

@@ -89,13 +89,54 @@ def import_(
     return Outcome(show.import_data(report), show.imported(report), SOME_FAILED if report.failed else 0)
 
 
-def dedup(around: Surroundings) -> Outcome:
-    """Find near-duplicates among all images, and keep the best of each group in the queue."""
+def dedup(
+    around: Surroundings,
+    review: Annotated[
+        bool, typer.Option("--review", help="Write a page with groups and near misses, to look at in a browser.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="The page of --review; else duplicates.html in the project."
+        ),
+    ] = None,
+    split: Annotated[
+        list[int] | None,
+        typer.Option(metavar="GROUP", help="Say that no two images of a group are the same photograph; repeatable."),
+    ] = None,
+    join: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Say that two images are the same photograph, whatever a search finds."),
+    ] = None,
+) -> Outcome:
+    """Find near-duplicates among all images, and keep the best of each group in the queue.
+
+    What --split and --join say outlasts every search; alone they are recorded without one.
+    """
     from dataclasses import asdict
 
     from curate.cli import show
+    from curate.dedup import word
     from curate.dedup.search import dedup as search
+    from curate.dedup.standing import standing
+    from db.errors import ConfigError
 
-    report = search(around.project(), around.progress)
-    data = {"descriptor": "none", **asdict(report)}
-    return Outcome(data, show.duplicates(report))
+    if output and not review:
+        raise ConfigError("-o names the page of --review: say both, or neither")
+    project = around.project()
+    if split:
+        word.take_apart(project, *split)
+    if join:
+        word.join(project, *join)
+    if review or not (split or join):
+        report = search(project, around.progress)
+    else:
+        with project.database.read() as session:
+            report = standing(session)
+    data = asdict(report)
+    if not review:
+        return Outcome(data, show.duplicates(report))
+    from curate.pages.duplicates import write_duplicates
+
+    page = write_duplicates(project, (output or project.root / "duplicates.html").absolute(), around.progress)
+    return Outcome({**data, "page": str(page.file)}, show.duplicates(report, page))

@@ -65,17 +65,24 @@ def status(
     crawl: Annotated[
         bool, typer.Option("--crawl", help="What became of every address, by class and source, instead.")
     ] = False,
+    quality: Annotated[
+        bool, typer.Option("--quality", help="What is set aside as too poor a picture, and why, instead.")
+    ] = False,
 ) -> Outcome:
     """Show where everything stands: images and labels of each class, runs, and what is left to do."""
     from dataclasses import asdict
 
-    from curate.cli import show, show_crawl
+    from curate.cli import show, show_crawl, show_quality
     from curate.crawl.account import account
+    from curate.quality.account import account as judge
     from curate.status import status as measure
 
     if crawl:
         kept = account(around.project())
         return Outcome(asdict(kept), show_crawl.account(kept))
+    if quality:
+        judged = judge(around.project())
+        return Outcome(asdict(judged), show_quality.account(judged))
     found = measure(around.project())
     return Outcome(asdict(found), show.status(found))
 
@@ -83,15 +90,40 @@ def status(
 def split(
     around: Surroundings,
     strict: Annotated[bool, typer.Option("--strict", help="Write nothing when a class is short.")] = False,
+    proof: Annotated[
+        bool,
+        typer.Option(
+            "--proof", help="Look at the nearest pairs across the split; writes proofs/split-<snapshot>.json."
+        ),
+    ] = False,
+    folds: Annotated[
+        int | None,
+        typer.Option(metavar="K", min=2, help="Deal the train side into K folds, for out-of-fold predictions."),
+    ] = None,
 ) -> Outcome:
     """Freeze what to learn from and what to validate on: exactly the target of each class, copies on one side."""
-    from dataclasses import asdict
+    from rich.console import Group
 
-    from curate.cli import show
+    from curate.cli import show_split
     from curate.split import split as make
 
-    report = make(around.project(), strict=strict)
-    return Outcome(asdict(report), show.split(report), SOME_FAILED if report.short else 0)
+    project = around.project()
+    report = make(project, strict=strict)
+    data, texts = show_split.split_data(report), [show_split.split(report)]
+    if proof:
+        from curate.split.proof import prove
+
+        proven = prove(project, around.progress)
+        data["proof"] = show_split.proof_data(proven)
+        texts.append(show_split.proof(proven))
+    if folds:
+        from curate.split.folds import folds as deal
+
+        with project.database.read() as session:
+            dealt = deal(session, folds, project.settings.dataset.seed)
+        data["folds"] = show_split.folds_data(dealt)
+        texts.append(show_split.folds(dealt))
+    return Outcome(data, Group(*texts), SOME_FAILED if report.short else 0)
 
 
 def export(

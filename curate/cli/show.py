@@ -13,14 +13,14 @@ from curate.cli import show_crawl
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from curate.dedup.search import DedupReport
+    from curate.dedup.standing import DedupReport
     from curate.demo.story import DemoReport
     from curate.doctor import Problem
     from curate.ingest.folder import ImportReport
     from curate.loop import Round
+    from curate.pages.duplicates import ReviewReport
     from curate.predicting import PredictReport
     from curate.select import Choice
-    from curate.split import SplitReport
     from curate.status import Status
     from curate.training import TrainReport
 
@@ -28,7 +28,8 @@ _SHOWN = 10
 _BAR_WIDTH = 30
 
 
-def _table(*headers: str, numbers: Iterable[str] = ()) -> Table:
+def table_of(*headers: str, numbers: Iterable[str] = ()) -> Table:
+    """Give a table without lines; columns named in `numbers` are set to the right."""
     table = Table(box=None, pad_edge=False)
     for header in headers:
         table.add_column(header, justify="right" if header in numbers else "left")
@@ -37,7 +38,7 @@ def _table(*headers: str, numbers: Iterable[str] = ()) -> Table:
 
 def status(found: "Status") -> RenderableType:
     """One bar a class, then what is left to do."""
-    table = _table("class", "images", "labelled", "", numbers=("images", "labelled"))
+    table = table_of("class", "images", "labelled", "", numbers=("images", "labelled"))
     for name, counts in found.classes.items():
         bar = ProgressBar(total=counts.target, completed=min(counts.labelled, counts.target), width=_BAR_WIDTH)
         table.add_row(Text(name), str(counts.images), f"{counts.labelled}/{counts.target}", bar)
@@ -52,21 +53,6 @@ def status(found: "Status") -> RenderableType:
         accuracy = "" if run.validation_accuracy is None else f", validation accuracy {run.validation_accuracy:.3f}"
         mark = "  ← answers now" if run.best else ""
         lines.append(f"run {run.name}: {run.state} on split {run.snapshot}{accuracy}{mark}")
-    return Group(table, "", *(Text(line) for line in lines))
-
-
-def split(report: "SplitReport") -> RenderableType:
-    """One row a class, then conflicts."""
-    columns = ("train", "validation", "reserve", "missing")
-    table = _table("class", *columns, numbers=columns)
-    for name, c in report.classes.items():
-        table.add_row(Text(name), str(c.train), str(c.validation), str(c.reserve), str(c.missing or ""))
-    lines = [f"snapshot {report.snapshot} ({report.content_sha256[:12]})"]
-    if report.short:
-        lines.append(f"short: {', '.join(report.short)}")
-    for conflict in report.conflicts:
-        said = "; ".join(f"{name}: image {', '.join(map(str, ids))}" for name, ids in conflict.labels.items())
-        lines.append(f"left out, the labels of copies differ: {said}")
     return Group(table, "", *(Text(line) for line in lines))
 
 
@@ -91,13 +77,24 @@ def imported(report: "ImportReport") -> RenderableType:
     return Text("\n".join(lines))
 
 
-def duplicates(report: "DedupReport") -> RenderableType:
-    """Counts of groups."""
+def duplicates(report: "DedupReport", page: "ReviewReport | None" = None) -> RenderableType:
+    """Counts of groups, and where to look at them."""
     extra = sum(len(group.members) - 1 for group in report.groups)
-    return Text(
+    counts = (
         f"{report.images} images: {len(report.groups)} groups of the same photograph, {extra} images stand behind"
         f" their group's keeper ({report.proposed} likely pairs were looked at)"
     )
+    lines = [counts]
+    if report.exact_copies:
+        lines.append(f"{report.exact_copies} addresses gave bytes that were here already; these are stored once")
+    if report.conflicts:
+        keepers = ", ".join(str(conflict.keeper) for conflict in report.conflicts[:_SHOWN])
+        more = f" and {len(report.conflicts) - _SHOWN} more" if len(report.conflicts) > _SHOWN else ""
+        lines.append(f"labels of copies differ, and no person has decided: image {keepers}{more}; see `curate why`")
+    if page is not None:
+        near = "1 near miss" if page.near_misses == 1 else f"{page.near_misses} near misses"
+        lines.append(f"the page, with {near}: {page.file}")
+    return Text("\n".join(lines))
 
 
 def train_data(report: "TrainReport") -> dict[str, Any]:
@@ -125,7 +122,7 @@ def trained(report: "TrainReport") -> RenderableType:
 
 def predictions(report: "PredictReport") -> RenderableType:
     """One row a picture."""
-    table = _table("picture", "label", "score", "", numbers=("score",))
+    table = table_of("picture", "label", "score", "", numbers=("score",))
     for p in report.predictions:
         table.add_row(Text(p.path), Text(p.label), f"{p.score:.3f}", "perhaps none of the classes" if p.outside else "")
     return Group(table, *(Text(f"{path}: {refusal}") for path, refusal in report.failures))
@@ -135,7 +132,7 @@ def choices(found: Sequence["Choice"]) -> RenderableType:
     """One row an image."""
     if not found:
         return Text("everything is labelled")
-    table = _table("image", "why", "file", numbers=("image",))
+    table = table_of("image", "why", "file", numbers=("image",))
     for choice in found:
         table.add_row(str(choice.id), Text(choice.why), Text(choice.path))
     return table
@@ -148,7 +145,7 @@ def _share(value: float | None) -> str:
 def rounds(done: "Sequence[Round]") -> RenderableType:
     """One row a round."""
     numbers = ("round", "labelled", "classes complete", "validation accuracy", "pre-labels accepted", "handed out")
-    table = _table(*numbers, "run", numbers=numbers)
+    table = table_of(*numbers, "run", numbers=numbers)
     for one in done:
         accuracy, accepted = f"{one.validation_accuracy:.3f}", _share(one.prelabels_accepted)
         table.add_row(
@@ -160,7 +157,7 @@ def rounds(done: "Sequence[Round]") -> RenderableType:
 def demo(report: "DemoReport", folder: "Path") -> RenderableType:
     """One row a round, then where everything lies."""
     numbers = ("round", "labelled", "classes complete", "validation accuracy", "pre-labels accepted")
-    table = _table(*numbers, numbers=numbers)
+    table = table_of(*numbers, numbers=numbers)
     for one in report.rounds:
         accuracy, accepted = f"{one.validation_accuracy:.3f}", _share(one.prelabels_accepted)
         table.add_row(str(one.round), str(one.labelled), str(one.classes_complete), accuracy, accepted)

@@ -65,6 +65,8 @@ class Filling:
         self.limit = target.want
         """Images to be stored; more than wanted once some have turned out to be near-duplicates."""
         self.stored_ids: list[int] = []
+        self.poor = 0
+        """Images that were stored, but set aside: they fill nothing."""
         self.open = 0
         """Candidates that nobody has claimed, as far as is known."""
         self.starved = False
@@ -84,7 +86,10 @@ class Filling:
     @property
     def full(self) -> bool:
         """Whether as many images are stored as are wanted."""
-        return self.limit is not None and self.report.stored >= self.limit
+        return self.limit is not None and self._lacking(self.limit) <= 0
+
+    def _lacking(self, limit: int) -> int:
+        return limit - (self.report.stored - self.poor)
 
     async def run(self, finders: Sequence[Finder]) -> None:
         """Work until the target is full or nothing is left."""
@@ -125,10 +130,10 @@ class Filling:
 
     def _enough(self) -> int:
         """Candidates outstanding, before sources are asked for more: no question is put that may not be needed."""
-        return _BACKLOG if self.limit is None else min(_BACKLOG, self.limit - self.report.stored)
+        return _BACKLOG if self.limit is None else min(_BACKLOG, self._lacking(self.limit))
 
     async def _start_more(self, group: asyncio.TaskGroup) -> None:
-        room = MOST_STARTED if self.limit is None else min(MOST_STARTED, self.limit - self.report.stored)
+        room = MOST_STARTED if self.limit is None else min(MOST_STARTED, self._lacking(self.limit))
         most = room - self.line.holding
         if most > 0:
             target, owner, busy = self.target.key, self.crew.owner, Counter(self.line.of_host)
@@ -184,13 +189,14 @@ class Filling:
             self._count(work, await self.crew.ledger.decide(Result(work, outcome, body.seen)))
             return
         async with self._place():
-            self._count(work, await self.crew.ledger.decide(Result(work, outcome, body.seen, body.data)))
+            verdict = await self.crew.ledger.decide(Result(work, outcome, body.seen, body.data))
+            self._count(work, verdict, in_use=outcome.finding is None)
 
     @asynccontextmanager
     async def _place(self) -> AsyncIterator[None]:
         """Wait until there is room for one image more: no more are stored than are wanted."""
         async with self.place_free:
-            await self.place_free.wait_for(lambda: self.limit is None or self.report.stored + self.placed < self.limit)
+            await self.place_free.wait_for(lambda: self.limit is None or self.placed < self._lacking(self.limit))
             self.placed += 1
         try:
             yield
@@ -199,14 +205,14 @@ class Filling:
             async with self.place_free:
                 self.place_free.notify_all()
 
-    def _count(self, work: Work, verdict: Verdict) -> None:
+    def _count(self, work: Work, verdict: Verdict, *, in_use: bool = True) -> None:
         self.line.claimed.discard(work.id)
         self.crew.undecided.discard(work.id)
         total = self.total
         if verdict.state is None:
             total.known += 1
         elif verdict.state is CandidateState.STORED:
-            self._count_stored(work, verdict)
+            self._count_stored(work, verdict, in_use=in_use)
         elif verdict.state is CandidateState.DUPLICATE:
             total.duplicates += 1
         else:
@@ -215,10 +221,13 @@ class Filling:
             self.noted = time.monotonic()
             self.task.note(self._standing())
 
-    def _count_stored(self, work: Work, verdict: Verdict) -> None:
+    def _count_stored(self, work: Work, verdict: Verdict, *, in_use: bool) -> None:
         self.total.stored += 1
         self.report.stored += 1
         self.report.by_source[work.source] += 1
+        if not in_use:
+            self.poor += 1
+            return
         if verdict.image_id is not None:
             self.stored_ids.append(verdict.image_id)
         self.task.advance()

@@ -4,6 +4,7 @@ A pose shared by two catalogue shots gives features that match; it does not give
 guitar in another finish has the same detail, but not the colour.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,6 +20,7 @@ _THUMBNAIL = 48
 _LEAST_LIKE = 0.75
 """Cosine of two descriptors from which they may show the same spot."""
 _LEAST_MATCHES = 10
+_LEAST_STILL = 6
 _REACH = 3.0
 """Pixels by which a matched point may miss its place."""
 _MOST_SCALE = 1.8
@@ -26,15 +28,20 @@ _MOST_DEGREES = 15.0
 _LEAST_OVERLAP = 0.35
 _SOFTENED = 1.0
 """Standard deviation of the blur, pixels."""
-_WINDOW = (15, 15)
+_WINDOW = (7, 7)
 _FLAT = 40.0
 """Variance of gray within a window under which there is no detail to compare."""
 _LEAST_DETAIL = 100
 """Windows, or pixels, under which a share of them says nothing."""
 _AGREES, _EXACT = 0.95, 0.995
 """Correlation of two windows from which they show the same, and from which they do so exactly."""
-_LEAST_EXACT_SHARE = 0.46
-"""Watermarked copies had 0.47 and more, two shots in one pose 0.45 and less, on half of the reference photographs."""
+_OTHER, _MORE_DETAIL, _LEAST_MARK = 0.8, 3.0, 0.01
+"""Correlation under which windows show different things; how many times more detail a mark has, and its least share."""
+_OFF = 12.0
+"""Most that a channel may be off for two pixels to be the same, 0-255."""
+_ALL_OVER = 0.9
+"""Likeness from which nothing to speak of lies over either picture."""
+_MOST_GAIN = 1.05
 _GRAY = 0.6
 """Mean chroma (0-255) under which a picture is a gray one: even that of a black guitar has more."""
 _NEAR, _NEAR_DIFFERENCE = 0.1, 2.0
@@ -50,7 +57,7 @@ Gray = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What came of a look. `score` is the share of detail that agrees, 0-1; `reason` says what decided."""
+    """What came of a look. `score` says how much of one the other shows, 0-1; `reason`, what decided."""
 
     same: bool
     score: float
@@ -65,36 +72,45 @@ class Verdict:
 class Limits:
     """How strict a look is: see `[dedup]` in `curate.toml`."""
 
-    detail: float = 0.93
+    likeness: float = 0.635
     difference: float = 3.0
 
 
 def compare(a: Picture, b: Picture, limits: Limits = Limits()) -> Verdict:
     """Look at two pictures, mirrored too."""
-    if min(len(a.points), len(b.points)) < _LEAST_FEATURES:
-        return _compare_plain(a.rgb, b.rgb, limits.difference)
-    straight, turned = _matches(a, b), _matches(a, b.mirrored())
-    way = "mirrored" if len(turned[0]) > len(straight[0]) else ""
-    ours, theirs = turned if way else straight
-    other = b.mirrored() if way else b
-    if len(ours) < _LEAST_MATCHES:
+    features = min(len(a.points), len(b.points))
+    if features < _LEAST_FEATURES:
+        plain = _compare_plain(a.rgb, b.rgb, limits)
+        if plain.same or features < _LEAST_MATCHES:
+            return plain
+    ways = [(other, way, *_matches(a, other)) for other, way in ((b, ""), (b.mirrored(), "mirrored"))]
+    ways = [way for way in ways if len(way[2]) >= _LEAST_MATCHES]
+    if not ways:
         return Verdict(same=False, score=0.0, reason="few features match")
-    moved = _transform(a.points[ours], other.points[theirs])
-    if moved is None:
+    laid = [found for way in ways for found in _arrangements(a, *way)]
+    if not laid:
         return Verdict(same=False, score=0.0, reason="features match in no common arrangement")
-    return _overlay(a.rgb, other.rgb, moved, way, limits.detail)
+    best: Verdict | None = None
+    for arranged in sorted(laid, key=lambda one: one.matched, reverse=True):
+        verdict = _overlay(a.rgb, arranged, limits.likeness)
+        if best is None or (verdict.same, verdict.score) > (best.same, best.score):
+            best = verdict
+        if best.same:
+            break
+    return best or verdict
 
 
-def _compare_plain(a: Rgb, b: Rgb, limit: float) -> Verdict:
+def _compare_plain(a: Rgb, b: Rgb, limits: Limits) -> Verdict:
     """Pictures with hardly a feature, such as flat drawings: the same if their thumbnails are, pixel by pixel."""
     size = (_THUMBNAIL, _THUMBNAIL)
     first, second = (cv2.resize(x, size, interpolation=cv2.INTER_AREA).astype(np.int16) for x in (a, b))
-    difference = float(np.abs(first - second).mean())
-    reason = (
-        "little detail, and the same all over" if difference < limit else "little detail, and not the same all over"
-    )
-    near = limit <= difference < _NEAR_DIFFERENCE * limit
-    return Verdict(same=difference < limit, score=1 - difference / _WHITE, reason=reason, near=near)
+    off = float(np.abs(first - second).mean()) / limits.difference if limits.difference else np.inf
+    # On the scale of the others: 1 for no difference, and what is asked of them at the limit.
+    score = max(0.0, 1 - off * (1 - limits.likeness))
+    if off < 1:
+        return Verdict(same=True, score=score, reason="little detail, and the same all over")
+    near = off < _NEAR_DIFFERENCE
+    return Verdict(same=False, score=score, reason="little detail, and not the same all over", near=near)
 
 
 def _matches(a: Picture, b: Picture) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
@@ -107,36 +123,58 @@ def _matches(a: Picture, b: Picture) -> tuple[NDArray[np.intp], NDArray[np.intp]
     return ours[mutual], theirs[mutual]
 
 
-def _transform(to: NDArray[np.float32], points: NDArray[np.float32]) -> NDArray[np.float64] | None:
-    """The similarity transform that brings most of `points` to their places (RANSAC), if it is one copies have."""
+@dataclass(frozen=True, slots=True)
+class _Arranged:
+    """A picture, and the similarity transform, shape (2, 3), that brings so many of its features to their places."""
+
+    rgb: Rgb
+    way: str
+    matrix: NDArray[np.float64]
+    matched: int
+
+
+def _arrangements(
+    a: Picture, other: Picture, way: str, ours: NDArray[np.intp], theirs: NDArray[np.intp]
+) -> Iterator[_Arranged]:
+    """How `other` may lie over `a`: as most features say (RANSAC), and as it is, if some do not move."""
+    to, points = a.points[ours], other.points[theirs]
     estimated, inside = cv2.estimateAffinePartial2D(
-        points, to, method=cv2.RANSAC, ransacReprojThreshold=_REACH, maxIters=300, confidence=0.99
+        points, to, method=cv2.RANSAC, ransacReprojThreshold=_REACH, maxIters=1_000, confidence=0.999
     )
-    if inside.sum() < _LEAST_MATCHES:  # none at all where nothing was found
-        return None
-    found = np.asarray(estimated, np.float64)
-    scale = float(np.hypot(found[0, 0], found[1, 0]))
-    degrees = abs(float(np.degrees(np.arctan2(found[1, 0], found[0, 0]))))
-    return found if 1 / _MOST_SCALE < scale < _MOST_SCALE and degrees < _MOST_DEGREES else None
+    matched = int(inside.sum())
+    if matched >= _LEAST_MATCHES:  # none at all where nothing was found
+        found = np.asarray(estimated, np.float64)
+        scale = float(np.hypot(found[0, 0], found[1, 0]))
+        degrees = abs(float(np.degrees(np.arctan2(found[1, 0], found[0, 0]))))
+        if 1 / _MOST_SCALE < scale < _MOST_SCALE and degrees < _MOST_DEGREES:
+            yield _Arranged(other.rgb, way, found, matched)
+            if np.abs(found - np.eye(2, 3)).max() < 1:
+                return
+    # Features of a watermark may outvote those of the picture, which has not moved.
+    still = int((np.abs(to - points).max(axis=1) < _REACH).sum())
+    if still >= _LEAST_STILL and a.rgb.shape == other.rgb.shape:
+        yield _Arranged(other.rgb, way, np.eye(2, 3), still)
 
 
-def _overlay(a: Rgb, b: Rgb, moved: NDArray[np.float64], way: str, least: float) -> Verdict:
-    """Lay `b` over `a` and compare them where both are."""
+def _overlay(a: Rgb, arranged: _Arranged, least: float) -> Verdict:
+    """Lay a picture over `a` and compare them where both are."""
+    b, moved = arranged.rgb, arranged.matrix
     size = a.shape[1], a.shape[0]
     left, right = _softened(a), _softened(np.asarray(cv2.warpAffine(np.ascontiguousarray(b), moved, size), np.uint8))
     there = cv2.warpAffine(np.full(b.shape[:2], 255, np.uint8), moved, size)
     inside = cv2.erode(there, np.ones((5, 5), np.uint8), borderValue=0) == _WHITE
     if inside.mean() < _LEAST_OVERLAP:
         return Verdict(same=False, score=0.0, reason="too little in common")
-    detail, exact, agreeing = _agreement(left.mean(axis=2), right.mean(axis=2), inside)
-    if detail < least and exact < _LEAST_EXACT_SHARE:
-        near = detail >= least - _NEAR
-        return Verdict(same=False, score=detail, reason="laid over each other, the detail differs", near=near)
-    colour = _colour_agreement(left[agreeing], right[agreeing])
-    score = min(detail, colour)
-    if colour < _LEAST_COLOUR_SHARE:
-        return Verdict(same=False, score=score, reason="the same detail in another colour", near=True)
-    return Verdict(same=True, score=score, reason=", ".join(filter(None, [_kind(detail, least), way])))
+    gray_left, gray_right = left.mean(axis=2), right.mean(axis=2)
+    likeness, agreeing = _likeness(left, right, gray_left, gray_right, inside)
+    if likeness < least:
+        near = likeness >= least - _NEAR
+        return Verdict(same=False, score=likeness, reason="laid over each other, the detail differs", near=near)
+    if _colour_agreement(left[agreeing], right[agreeing]) < _LEAST_COLOUR_SHARE:
+        return Verdict(same=False, score=likeness, reason="the same detail in another colour", near=True)
+    kind = "the same detail" if likeness >= _ALL_OVER else "the same detail where nothing lies over it"
+    marked = _marked(gray_left, gray_right, inside, agreeing)
+    return Verdict(same=True, score=likeness, reason=", ".join(filter(None, [kind, arranged.way])), marked=marked)
 
 
 def _softened(rgb: Rgb) -> Gray:
@@ -144,16 +182,8 @@ def _softened(rgb: Rgb) -> Gray:
     return np.asarray(cv2.GaussianBlur(rgb.astype(np.float32), (0, 0), _SOFTENED))
 
 
-def _kind(detail: float, least: float) -> str:
-    return "the same detail" if detail >= least else "the same detail where nothing lies over it"
-
-
-def _agreement(a: Gray, b: Gray, inside: NDArray[np.bool_]) -> tuple[float, float, NDArray[np.bool_]]:
-    """Shares of windows with detail that correlate well, and exactly, of the plainer picture's; and which do well.
-
-    A watermark or a frame adds detail to one of two copies; most of what the other shows is still there, and exactly.
-    Two shots in one pose agree everywhere a little, and exactly in few places.
-    """
+def _correlation(a: Gray, b: Gray, inside: NDArray[np.bool_]) -> tuple[Gray, Gray, Gray]:
+    """Correlation of two pictures in small windows, and the variance of each there."""
     there = inside.astype(np.float32)
     area = np.maximum(cv2.boxFilter(there, -1, _WINDOW), 1e-3)
 
@@ -163,34 +193,58 @@ def _agreement(a: Gray, b: Gray, inside: NDArray[np.bool_]) -> tuple[float, floa
     mean_a, mean_b = mean(a), mean(b)
     spread_a, spread_b = mean(a * a) - mean_a**2, mean(b * b) - mean_b**2
     shared = (mean(a * b) - mean_a * mean_b) / np.sqrt(np.maximum(spread_a, 4) * np.maximum(spread_b, 4))
-    well, exact, best = 0.0, 0.0, np.zeros_like(inside)
-    for spread in (spread_a, spread_b):
+    return shared, spread_a, spread_b
+
+
+def _likeness(
+    a: Gray, b: Gray, gray_a: Gray, gray_b: Gray, inside: NDArray[np.bool_]
+) -> tuple[float, NDArray[np.bool_]]:
+    """How much of the detail of the plainer picture the other shows too, 0-1; and where both show it.
+
+    The mean of two shares: of detail that is the same to the pixel, up to brightness; and of windows with detail that
+    correlate, those that do exactly counting twice. A watermark or a frame adds detail to one of two copies; most of
+    what the other shows is still there. Two shots in one pose agree everywhere a little, and exactly in few places.
+    """
+    shared, *spreads = _correlation(gray_a, gray_b, inside)
+    off = np.zeros(inside.shape, np.float32)
+    off[inside] = _off(a[inside], b[inside])[0]
+    likeness, agreeing = 0.0, np.zeros_like(inside)
+    for spread in spreads:
         detail = inside & (spread > _FLAT)
         if detail.sum() < _LEAST_DETAIL:
             continue
-        share = float((shared[detail] > _AGREES).mean())
-        if share > well:
-            well, exact = share, _spread_share(shared > _EXACT, detail)
-            best = detail & (shared > (_AGREES + _EXACT) / 2)
-    return well, exact, best
+        correlate = ((shared[detail] > _AGREES).mean() + (shared[detail] > _EXACT).mean()) / 2
+        found = float((off[detail] < _OFF).mean() + correlate) / 2
+        if found > likeness:
+            likeness, agreeing = found, detail & (shared > (_AGREES + _EXACT) / 2)
+    return likeness, agreeing
 
 
-def _spread_share(exact: NDArray[np.bool_], detail: NDArray[np.bool_]) -> float:
-    """Share of `detail` that is `exact`, but no more than twice that of any half of the picture.
-
-    A watermark leaves something of every part; a picture of which one half was taken over is another picture.
-    """
-    rows, columns = (np.arange(n) < n / 2 for n in detail.shape)
-    share = float(exact[detail].mean())
-    for half in (rows[:, None], ~rows[:, None], columns[None], ~columns[None]):
-        inside = detail & half
-        if inside.sum() >= _LEAST_DETAIL:
-            share = min(share, 2 * float(exact[inside].mean()))
-    return share
+def _marked(a: Gray, b: Gray, inside: NDArray[np.bool_], agreeing: NDArray[np.bool_]) -> Literal[0, 1, 2]:
+    """Which of two copies has something laid over it: detail where the other has less of it, and other detail."""
+    gain = float(a[agreeing].mean() / max(float(b[agreeing].mean()), 1.0))
+    if not 1 / _MOST_GAIN < gain < _MOST_GAIN:
+        return 0  # where the brighter one is clipped it has less detail, and nothing lies over the other
+    shared, spread_a, spread_b = _correlation(a, b, inside)
+    other = inside & (shared < _OTHER)
+    over_a, over_b = (
+        float((other & (x > _FLAT) & (x > _MORE_DETAIL * y)).mean())
+        for x, y in ((spread_a, spread_b), (spread_b, spread_a))
+    )
+    if max(over_a, over_b) < _LEAST_MARK or max(over_a, over_b) < _MORE_DETAIL * min(over_a, over_b):
+        return 0
+    return 1 if over_a > over_b else 2
 
 
 def _colour_agreement(a: Gray, b: Gray) -> float:
-    """Share of pixels that agree in colour, of those that are no background; shapes (n, 3).
+    """Share of pixels that agree in colour, of those that are no background; shapes (n, 3)."""
+    off, bright = _off(a, b)
+    drawn = (np.abs(bright - np.median(bright, axis=0)).max(axis=1) > _COLOUR_REACH) | (off > _COLOUR_REACH)
+    return float((off[drawn] < _COLOUR_REACH).mean()) if drawn.sum() >= _LEAST_DETAIL else 1.0
+
+
+def _off(a: Gray, b: Gray) -> tuple[Gray, Gray]:
+    """How far pixels are apart, shape (n,), 0-255; and the brighter ones; of shapes (n, 3).
 
     One of two copies may be brighter, up to where white ends. Of a gray copy only the brightness is asked.
     """
@@ -204,6 +258,4 @@ def _colour_agreement(a: Gray, b: Gray) -> float:
     gain = float(np.median(a[usable].sum(axis=1) / np.maximum(b[usable].sum(axis=1), 1.0)))
     dark, bright = (b, a) if gain > 1 else (a, b)
     meant = np.minimum(dark * max(gain, 1 / max(gain, 1e-3)), _WHITE)
-    off = np.abs(meant - bright).max(axis=1)
-    drawn = (np.abs(bright - np.median(bright, axis=0)).max(axis=1) > _COLOUR_REACH) | (off > _COLOUR_REACH)
-    return float((off[drawn] < _COLOUR_REACH).mean()) if drawn.sum() >= _LEAST_DETAIL else 1.0
+    return np.abs(meant - bright).max(axis=1), bright

@@ -1,12 +1,12 @@
-"""A picture's layout: where its edges run, as one short vector. Copies lie near each other, whatever a hash says.
+"""A picture's layout: where its edges run and how its shades lie, as one short vector. Copies lie near each other.
 
 Histograms of oriented gradients (Dalal and Triggs, "Histograms of oriented gradients for human detection", CVPR 2005)
-over a grid of soft cells, of the whole picture and of the picture without its frame, each summed with its mirror image.
-No network and no weights: on photographs of guitars the copy is among the five nearest as often as with the pooled
-features of a small ImageNet network (`docs/decisions.md`).
+over a grid of soft cells, of the whole picture and of the picture without its frame, and a small gray picture, which a
+watermark hardly changes; each summed with its mirror image. No network and no weights.
 """
 
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -16,22 +16,21 @@ from curate.dedup.picture import Rgb
 
 Vector = NDArray[np.int8]
 
-NAME = "hog8"
+NAME = "hog8 gray16"
 _SIDE = 64
 _CELLS = 8
 _BINS = 8
-LENGTH = 2 * _CELLS * _CELLS * _BINS
-"""Bytes of a layout: two unit vectors, each value as a signed byte."""
+_SHADES = 16
+PARTS = (_CELLS * _CELLS * _BINS, _CELLS * _CELLS * _BINS, _SHADES * _SHADES // 2)
+"""Bytes of each part of a layout: every value is a signed byte, and parts are compared one by one."""
 _FRAME_TOLERANCE = 12
 _FRAME_SHARE = 0.01
 _SMALLEST_INSIDE = 16
-_BLOCK = 1024
-"""Images whose likeness to those shown is held at once."""
 
 
 def layout(picture: Rgb) -> Vector:
-    """Describe a picture, shape (height, width, 3), by a vector of shape (LENGTH,)."""
-    return np.concatenate([_half(picture), _half(without_frame(picture))])
+    """Describe a picture, shape (height, width, 3), by a vector of shape (sum(PARTS),)."""
+    return np.concatenate([_edges(picture), _edges(without_frame(picture)), _shades(picture)])
 
 
 def without_frame(picture: Rgb) -> Rgb:
@@ -52,11 +51,29 @@ def without_frame(picture: Rgb) -> Rgb:
     return picture
 
 
-def _half(picture: Rgb) -> Vector:
+def _gray(picture: Rgb) -> NDArray[np.float32]:
     small = cv2.resize(picture, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
-    gray = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
-    both = _gradients(gray) + _gradients(np.ascontiguousarray(gray[:, ::-1]))
-    scaled: Vector = np.rint(both * (127 / max(float(np.abs(both).max()), 1e-6))).astype(np.int8)
+    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
+
+
+def _edges(picture: Rgb) -> Vector:
+    gray = _gray(picture)
+    return as_bytes(_gradients(gray) + _gradients(np.ascontiguousarray(gray[:, ::-1])))
+
+
+def _shades(picture: Rgb) -> Vector:
+    soft = cv2.GaussianBlur(_gray(picture), (0, 0), 1.5)
+    small = cv2.resize(soft, (_SHADES, _SHADES), interpolation=cv2.INTER_AREA)
+    centred = small - small.mean()
+    # The root lets faint shades count beside strong ones.
+    shades = np.sign(centred) * np.sqrt(np.abs(centred))
+    return as_bytes((shades + shades[:, ::-1])[:, : _SHADES // 2].ravel())
+
+
+def as_bytes(vector: NDArray[np.float32]) -> Vector:
+    """Scale vectors, along the last axis, to signed bytes."""
+    most = np.abs(vector).max(axis=-1, keepdims=True)
+    scaled: Vector = np.rint(vector * (127 / np.maximum(most, 1e-6))).astype(np.int8)
     return scaled
 
 
@@ -74,46 +91,10 @@ def _gradients(gray: NDArray[np.float32]) -> NDArray[np.float32]:
     return found
 
 
-def unit(layouts: Vector) -> NDArray[np.float32]:
-    """Turn layouts, shape (n, LENGTH), into unit vectors, shape (n, 2, LENGTH / 2): whole pictures, and insides."""
-    halves = layouts.reshape(len(layouts), 2, LENGTH // 2).astype(np.float32)
-    found: NDArray[np.float32] = halves / np.maximum(np.linalg.norm(halves, axis=2, keepdims=True), 1e-6)
+def units(vectors: Vector, parts: Sequence[int]) -> list[NDArray[np.float32]]:
+    """Turn vectors, shape (n, sum(parts)), into unit vectors, shape (n, part), for each part."""
+    found = []
+    for start, end in pairwise(np.cumsum([0, *parts])):
+        part = vectors[:, start:end].astype(np.float32)
+        found.append(part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-6))
     return found
-
-
-class Nearest:
-    """The nearest neighbours of some images among many, which are shown block by block: memory does not grow."""
-
-    def __init__(self, ids: NDArray[np.int64], layouts: Vector, count: int) -> None:
-        """Ask for the `count` nearest of each of `ids`, by each half of their layouts."""
-        self._ids = ids
-        self._vectors = unit(layouts)
-        self._found = np.full((len(ids), 2, count), -1, np.int64)
-        self._likeness = np.full((len(ids), 2, count), -np.inf, np.float32)
-
-    def show(self, ids: NDArray[np.int64], layouts: Vector) -> None:
-        """Compare with these images, those asked for among them or not."""
-        others = unit(layouts)
-        for start in range(0, len(self._ids), _BLOCK):
-            rows = slice(start, start + _BLOCK)
-            same = self._ids[rows, None] == ids[None]
-            for half in (0, 1):
-                likeness = self._vectors[rows, half] @ others[:, half].T
-                likeness[same] = -np.inf
-                self._keep_best(rows, half, ids, likeness)
-
-    def _keep_best(self, rows: slice, half: int, ids: NDArray[np.int64], likeness: NDArray[np.float32]) -> None:
-        known = self._likeness[rows, half]
-        every = np.concatenate([known, likeness], axis=1)
-        best = np.argpartition(-every, known.shape[1] - 1, axis=1)[:, : known.shape[1]]
-        names = np.concatenate([self._found[rows, half], np.broadcast_to(ids, likeness.shape)], axis=1)
-        self._likeness[rows, half] = np.take_along_axis(every, best, axis=1)
-        self._found[rows, half] = np.take_along_axis(names, best, axis=1)
-
-    def pairs(self) -> Iterator[tuple[int, int]]:
-        """Give every pair found once, the smaller id first."""
-        found = self._found.reshape(len(self._ids), -1)
-        own = np.broadcast_to(self._ids[:, None], found.shape)[found >= 0]
-        other = found[found >= 0]
-        ordered = np.unique(np.stack([np.minimum(own, other), np.maximum(own, other)], axis=1), axis=0)
-        yield from ((int(low), int(high)) for low, high in ordered)

@@ -38,28 +38,30 @@ class Picture:
         return Picture(self.rgb[:, ::-1], points.astype(np.float32), self.descriptors[:, _MIRRORED])
 
 
-def read_rgb(data: bytes) -> Rgb:
+def read_rgb(data: bytes, name: str = "a stored image") -> Rgb:
     """Decode to RGB, the longer side SIDE pixels. JPEGs are decoded no larger than needed.
 
-    Raises StoreError: what is stored was whole once.
+    Raises StoreError, with the image's name: what is stored was whole once.
     """
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.draft("RGB", (2 * SIDE, 2 * SIDE))
             rgb = np.asarray(to_rgb(image))
     except (OSError, SyntaxError, ValueError) as error:
-        raise StoreError(f"a stored image is damaged ({error}); `curate doctor` finds which") from error
+        raise StoreError(f"{name} is damaged ({error}); `curate doctor` finds all such") from error
     scale = SIDE / max(rgb.shape[:2])
     size = (max(8, round(rgb.shape[1] * scale)), max(8, round(rgb.shape[0] * scale)))
     way = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(rgb, size, interpolation=way), np.uint8)
 
 
-def look_at(data: bytes) -> Picture:
+def look_at(data: bytes, name: str = "a stored image") -> Picture:
     """Find a picture's SIFT features (Lowe 2004), as RootSIFT (Arandjelovic and Zisserman 2012)."""
-    rgb = read_rgb(data)
+    rgb = read_rgb(data, name)
     if not hasattr(_of_thread, "sift"):
-        _of_thread.sift = cv2.SIFT.create(nfeatures=_FEATURES, contrastThreshold=_LEAST_CONTRAST)
+        _of_thread.sift = cv2.SIFT.create(
+            nfeatures=_FEATURES, contrastThreshold=_LEAST_CONTRAST, enable_precise_upscale=True
+        )
     keypoints, found = _of_thread.sift.detectAndCompute(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY), None)
     if found is None:
         return Picture(rgb, np.empty((0, 2), np.float32), np.empty((0, 128), np.float32))

@@ -28,7 +28,7 @@ class Verifier:
     @property
     def name(self) -> str:
         """What it does and how strictly. Pairs are looked at anew when this changes."""
-        return f"sift1 detail>={self.limits.detail:g} rgb<{self.limits.difference:g}"
+        return f"sift2 likeness>={self.limits.likeness:g} rgb<{self.limits.difference:g}"
 
     def look(self, pairs: Sequence[tuple[int, int]], advance: Callable[[int], None]) -> list[Verdict]:
         """Compare each pair; pairs that share an image should stand together. `advance` counts pairs done."""
@@ -64,7 +64,7 @@ class _Shelf:
             if found is not None:
                 self._kept.move_to_end(number)
                 return found
-        found = look_at(self._read(number))
+        found = look_at(self._read(number), f"image {number}")
         with self._lock:
             self._kept[number] = found
             if len(self._kept) > _KEPT:

@@ -16,15 +16,21 @@ _APART = "told apart by a person"
 _JOINED = "joined by a person"
 
 
-def take_apart(project: Project, group: int) -> list[int]:
-    """Record that no two images of a group are the same photograph; give their ids. Raises DatasetError."""
+def take_apart(project: Project, *groups: int) -> list[list[int]]:
+    """Record that no two images of a group are the same photograph; give the ids of each group's images.
+
+    All of `groups`, or none of them: raises DatasetError for one that is not there.
+    """
+    taken: list[list[int]] = []
     with project.lock("dedup"), project.database.write() as session:
-        members = session.scalars(select(Image.id).where(Image.group_id == group).order_by(Image.id)).all()
-        if not members:
-            raise DatasetError(f"there is no group {group}; `curate dedup --json` lists the groups")
-        _write(session, combinations(members, 2), same=False, reason=_APART)
+        for group in dict.fromkeys(groups):
+            members = session.scalars(select(Image.id).where(Image.group_id == group).order_by(Image.id)).all()
+            if not members:
+                raise DatasetError(f"there is no group {group}; `curate dedup --json` lists the groups")
+            _write(session, combinations(members, 2), same=False, reason=_APART)
+            taken.append(list(members))
         regroup(session)
-    return list(members)
+    return taken
 
 
 def join(project: Project, first: str, second: str) -> int:

@@ -30,6 +30,7 @@ _ALWAYS = {
     "crawl.sources": '["openverse"]',
     "train.arch": "resnet18",
     "train.init": "none",
+    "dedup.descriptor": "none",
     "train.device": "cpu",
 }
 

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 
 from curate.ingest.facts import Facts
 from curate.ingest.intake import FORGOTTEN, Outcome
+from curate.quality.apply import record_new
 from db.batches import chunks
 from db.models import Candidate, CandidateState, Image, ImageState, Sighting
 from db.models.base import now
@@ -47,6 +48,7 @@ def _images(session: Session, outcomes: Sequence[tuple[Candidate, Outcome]]) -> 
     new = {sha256: _image(found, candidate) for sha256, (candidate, found) in facts.items() if sha256 not in images}
     session.add_all(reversed(new.values()))
     session.flush()
+    record_new(session, ((image, facts[sha256][1].measures, facts[sha256][1].finding) for sha256, image in new.items()))
     return images | new, set(new)
 
 

@@ -4,7 +4,7 @@ import hashlib
 import io
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 import imagehash
@@ -13,6 +13,7 @@ from PIL import Image
 
 from curate.config import IngestSettings
 from curate.ingest.shrink import shrink
+from curate.quality.measures import measure
 from db.reasons import Reason, Refusal
 from db.store import EXTENSIONS
 from trainer.pixels import to_rgb
@@ -53,6 +54,10 @@ class Facts:
     bytes: int
     phash: int
     sharpness: float
+    measures: dict[str, float] = field(default_factory=dict)
+    """How good it is as a picture; see `curate.quality.measures`."""
+    finding: Reason | None = None
+    """The check of the project that it fails; known once `curate.ingest.intake` has judged it."""
 
 
 def examine(data: bytes, limits: IngestSettings) -> Facts | Refusal:
@@ -118,6 +123,7 @@ def _facts(image: Image.Image, data: bytes, kind: str) -> Facts | Refusal:
         bytes=len(data),
         phash=phash(gray),
         sharpness=sharpness(gray),
+        measures=measure(rgb, gray),
     )
 
 

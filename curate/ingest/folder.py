@@ -20,6 +20,7 @@ from curate.ingest.facts import Facts
 from curate.ingest.intake import FORGOTTEN, Collecting, Intake, Offer, Outcome, register
 from curate.progress import QUIET, Progress
 from curate.project import Project
+from curate.quality import apply
 from db.batches import chunks
 from db.errors import DatasetError
 from db.labels import Answer, record
@@ -154,6 +155,7 @@ def _write_batch(
         record(session, answers)
         report.labelled_ids |= {answer.image_id for answer in answers}
         _withdraw_moved(session, {answer.image_id for answer in answers})
+        apply.settle(session, {answer.image_id for answer in answers})  # a label outweighs what a check has found
 
 
 def _withdraw_moved(session: Session, image_ids: Iterable[int]) -> None:

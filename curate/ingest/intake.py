@@ -1,7 +1,7 @@
 """From an address and its bytes to rows: what is offered, what becomes of it, and where each image was seen."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Self
@@ -14,6 +14,8 @@ from curate.crawl.guard import host_of
 from curate.ingest import facts
 from curate.ingest.facts import Facts
 from curate.project import Project
+from curate.quality.checks import find
+from curate.quality.settings import QualitySettings
 from curate.rights import Policy
 from db.batches import chunks
 from db.faults import fault
@@ -57,6 +59,8 @@ class Intake:
     forgotten: frozenset[str]
     examine: Callable[[bytes], Outcome]
     """Decodes and tells what it is, in this process or in another one."""
+    quality: QualitySettings
+    """What an image must be like to be used: one that is not is taken in and set aside."""
 
     @classmethod
     def of(cls, project: Project, examine: Callable[[bytes], Outcome] | None = None) -> Self:
@@ -64,12 +68,18 @@ class Intake:
         limits = project.settings.ingest
         with project.database.read() as session:
             forgotten = session.scalars(select(Image.sha256).where(Image.state == ImageState.FORGOTTEN))
-            return cls(limits, project.store, frozenset(forgotten), examine or partial(facts.examine, limits=limits))
+            judge = examine or partial(facts.examine, limits=limits)
+            return cls(limits, project.store, frozenset(forgotten), judge, project.settings.quality)
 
     def judge(self, data: bytes) -> Outcome:
         """Tell what bytes are, and whether they may come in. Touches no database, so many can run side by side."""
         outcome = self.examine(data)
-        return FORGOTTEN if isinstance(outcome, Facts) and outcome.sha256 in self.forgotten else outcome
+        if isinstance(outcome, Refusal):
+            return outcome
+        if outcome.sha256 in self.forgotten:
+            return FORGOTTEN
+        found = find(outcome.measures, self.quality)
+        return outcome if found is None else replace(outcome, finding=found.reason)
 
     def keep(self, images: Iterable[tuple[bytes, Facts]]) -> None:
         """Store what was judged to be images: all of it, or none and a StoreError."""

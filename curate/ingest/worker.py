@@ -15,6 +15,7 @@ import sys
 from dataclasses import asdict
 from typing import BinaryIO
 
+import cv2
 from PIL import AvifImagePlugin, Image
 
 from curate.config import IngestSettings
@@ -59,6 +60,7 @@ def warm_up(limits: IngestSettings) -> None:
     examine(out.getvalue(), limits)
     # There is a worker a core already.
     AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    cv2.setNumThreads(1)
 
 
 def cap_memory(size: int) -> None:

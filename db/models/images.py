@@ -171,6 +171,8 @@ class Layout(Base):
     """Vectors of different methods are never compared."""
     vector: Mapped[bytes]
     """Signed bytes; see `curate.dedup.layout`."""
+    reach: Mapped[bytes | None]
+    """How alike another image must be, part by part, to be among its nearest, once those were looked for: floats."""
 
 
 PERSON = "person"

@@ -1,0 +1,1 @@
+"""Pages that people look at: each is one HTML file that holds everything it shows and asks nobody for anything."""

@@ -1,0 +1,112 @@
+"""The frame of every page: one self-contained file, drawn piece by piece, so that its pictures are never all in memory.
+
+Templates are Jinja2's, which torch brings anyway: it escapes whatever it is handed, and streams. Building the same with
+`html.escape` leaves each new place to remember the escape by itself.
+"""
+
+import base64
+import functools
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from db.errors import StoreError
+from db.files import TEMPORARY, sweep, sync_folder
+
+_MODE = 0o644
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of a page, by a template of its own.
+
+    `values` are what the template shows. Iterators among them are drawn from as the page is written.
+    """
+
+    key: str
+    """Its address within the page."""
+    title: str
+    lead: str
+    template: str
+    values: Mapping[str, Any]
+    count: int | None = None
+    """How many things it lists, shown beside its title."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page: what it is about, figures at its top, then its sections."""
+
+    title: str
+    lead: str
+    sections: Sequence[Section]
+    figures: Sequence[tuple[str, int]] = field(default=())
+    """What is counted, and how many there are."""
+    filter_hint: str = ""
+    """What the filter box looks at; a page without it has no such box."""
+
+    def pieces(self) -> Iterator[str]:
+        """The page as text, a little at a time."""
+        style, script = _text("page.css"), _text("page.js")
+        policy = (
+            f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}';"
+            " base-uri 'none'; form-action 'none'"
+        )
+        frame = _templates().get_template("page.html")
+        return frame.generate(page=self, policy=policy, style=style, script=script)
+
+    def write(self, path: Path) -> None:
+        """Put the page at `path`, whole or not at all. Raises StoreError."""
+        _write(path, (piece.encode("utf-8", "replace") for piece in self.pieces()))
+
+
+@functools.cache
+def _templates() -> Environment:
+    """All templates, every one of which escapes; a value that a template misses is an error, and no blank."""
+    environment = Environment(
+        loader=PackageLoader("curate.pages"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["thousands"] = "{:,}".format
+    return environment
+
+
+def _text(name: str) -> str:
+    return (resources.files("curate.pages") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    """Name a script or a style by its content, as a policy does: nothing but these exact bytes is run."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _write(path: Path, pieces: Iterable[bytes]) -> None:
+    """Do as `db.files.write_atomically` does, with what is too much to hold at once."""
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sweep(path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{os.getpid()}-", dir=path.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(pieces)
+            file.flush()
+            os.fchmod(file.fileno(), _MODE)
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise StoreError(f"cannot write {path}: {error.strerror or error}; say another place with -o FILE") from error
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)

@@ -1,0 +1,56 @@
+"""The split itself: choose in every class, freeze what was chosen, and say what is left out and what has left."""
+
+from dataclasses import dataclass
+
+from curate.conflicts import Conflict, conflicts
+from curate.project import Project
+from curate.split.choose import ClassSplit, split_class
+from curate.split.freeze import freeze
+from curate.split.keepers import labelled
+from curate.split.leaving import Left, left
+from db.errors import DatasetError
+from db.models import Side
+
+
+@dataclass(frozen=True, slots=True)
+class SplitReport:
+    """The snapshot that stands now."""
+
+    snapshot: int
+    content_sha256: str
+    classes: dict[str, ClassSplit]
+    conflicts: list[Conflict]
+    left: list[Left]
+    """What the snapshot before validates on and this one does not."""
+
+    @property
+    def short(self) -> list[str]:
+        """Classes that lack images."""
+        return [name for name, counts in self.classes.items() if counts.missing]
+
+
+def split(project: Project, *, strict: bool = False) -> SplitReport:
+    """Freeze a snapshot of the present labels, or find that the latest one still says the same.
+
+    Raises DatasetError when nothing is labelled, and with `strict` when a class is short: then nothing is written.
+    """
+    settings = project.settings.dataset
+    with project.database.write() as session:
+        classes = project.classes(session)
+        keepers = labelled(session)
+        if not keepers:
+            raise DatasetError(
+                "nothing is labelled yet; label in Label Studio and `curate label pull`, or import labels"
+            )
+        sides: dict[int, tuple[int, Side]] = {}
+        counts: dict[str, ClassSplit] = {}
+        for index, (name, class_id) in enumerate(classes.items()):
+            train, validation, counts[name] = split_class(keepers.get(class_id, []), settings)
+            sides.update({keeper.image_id: (index, Side.TRAIN) for keeper in train})
+            sides.update({keeper.image_id: (index, Side.VALIDATION) for keeper in validation})
+        if strict and any(c.missing for c in counts.values()):
+            short = ", ".join(f"{name} {c.missing}" for name, c in counts.items() if c.missing)
+            raise DatasetError(f"classes are short of {settings.target} labelled images ({short}); nothing was written")
+        snapshot = freeze(session, list(classes), sides, settings)
+        found, gone = conflicts(session, classes), left(session, snapshot, classes)
+        return SplitReport(snapshot.id, snapshot.content_sha256, counts, found, gone)
