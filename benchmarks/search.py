@@ -122,7 +122,7 @@ def _rivals() -> Iterator[str]:
     rivals: tuple[tuple[str, str, int, Search], ...] = (
         ("imagehash, a loop over its objects", "imagehash", 2_000, _by_imagehash),
         ("imagededup, brute force (its default)", "imagededup", 5_000, partial(_by_imagededup, "brute_force_cython")),
-        ("imagededup, BK-tree", "imagededup", 5_000, partial(_by_imagededup, "bktree")),
+        ("imagededup, BK-tree", "imagededup", 1_000, partial(_by_imagededup, "bktree")),
         ("faiss IndexBinaryFlat, range search", "faiss", 100_000, _by_faiss),
     )
     for name, module, number, search in rivals:

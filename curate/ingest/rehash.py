@@ -19,9 +19,9 @@ _SCALES = (8, 4, 2)
 _COSINES = np.cos(np.pi / SIDE * np.outer(np.arange(8), np.arange(SIDE) + 0.5))
 _LEAST_SIDE = 96
 """Pixels that a decoded picture has at least on its shorter side."""
-TOLERANCE = 4
+TOLERANCE = 6
 """Bits by which this hash and that of the full decode may differ: on 1,100 photographs and drawings of 150 to 1600
-pixels they never did by more than 2, and not at all in nine of ten."""
+pixels a side nine in ten were the same, one was 4 bits off, and all others 2."""
 
 
 def quick_phash(data: bytes) -> int:
