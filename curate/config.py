@@ -174,12 +174,15 @@ class LabelStudioSettings(_Section):
 
 
 class TrainSettings(_Section):
-    """Defaults of `curate train`."""
+    """Defaults of `curate train`. What is None the recipe says, or else what its option's help does."""
 
+    recipe: str = "fast"
+    """`fast`, `article`, `scratch`, or a TOML file copied from one of them."""
     arch: str = "resnet50"
-    init: str = "imagenet"
+    init: str | None = None
+    """`imagenet`, `none`, or a safetensors file."""
     size: int = Field(default=224, ge=32, le=1024)
-    epochs: int = Field(default=30, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
     device: str = "auto"
 
 

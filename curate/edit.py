@@ -71,7 +71,7 @@ def draft(preset: str | None, classes: Sequence[str], name: str) -> str:
     document["classes"] = _class_tables(chosen, keep_hotkeys=not classes)
     document["crawl"] = {"sources": list(config.CrawlSettings().sources), "contact": ""}
     document["crawl"]["contact"].comment("your address: it goes into the User-Agent")
-    document["train"] = {"arch": "resnet50", "init": "imagenet", "size": 224, "device": "auto"}
+    document["train"] = {"recipe": "fast", "arch": "resnet50", "size": 224, "device": "auto"}
     text = tomlkit.dumps(document)
     config.check(tomllib.loads(text), Path(config.FILE_NAME))
     return text

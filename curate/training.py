@@ -21,6 +21,7 @@ from trainer.errors import DivergedError, ManifestError, WeightsError
 from trainer.manifest import Item, Manifest
 from trainer.options import TrainOptions
 from trainer.predict import read_run
+from trainer.recipes import load
 from trainer.run import RunResult, train
 
 
@@ -34,17 +35,34 @@ class TrainReport:
     resumed: bool
 
 
-def options_from(project: Project, **given: Any) -> TrainOptions:  # noqa: ANN401 - options of several types
-    """Take what was given on the command line, and the rest from `curate.toml`."""
+_EPOCHS = 30
+
+
+def options_from(
+    project: Project, *, recipe: str | None = None, init: str | None = None, **given: int | str | None
+) -> TrainOptions:
+    """Take what was given on the command line, then what `curate.toml` says, then the recipe.
+
+    Except that a recipe named on the command line, such as `scratch`, is more than a default weight in `curate.toml`.
+    Raises RecipeError.
+    """
     settings = project.settings.train
-    chosen = (
-        {"seed": project.settings.dataset.seed}
-        | settings.model_dump()
-        | {k: v for k, v in given.items() if v is not None}
-    )
-    if chosen["init"] not in {"imagenet", "none"}:
-        chosen["init"] = str((project.root if given.get("init") is None else Path.cwd()) / chosen["init"])
-    return TrainOptions(**chosen)
+    chosen = load(recipe, Path.cwd()) if recipe else load(settings.recipe, project.root)
+    known = [chosen.init, settings.init] if recipe else [settings.init, chosen.init]
+    configured = next(filter(None, known), "imagenet")
+    values: dict[str, Any] = {
+        "arch": settings.arch,
+        "size": settings.size,
+        "epochs": settings.epochs or chosen.epochs or _EPOCHS,
+        "seed": project.settings.dataset.seed,
+        "device": settings.device,
+        "init": _init(init, Path.cwd()) if init else _init(configured, project.root),
+    }
+    return TrainOptions(**values | {k: v for k, v in given.items() if v is not None}, recipe=chosen)
+
+
+def _init(named: str, folder: Path) -> str:
+    return named if named in {"imagenet", "none"} else str(folder / named)
 
 
 def train_run(

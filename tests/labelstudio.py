@@ -4,7 +4,7 @@ import json
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import func, select
 
 from curate import project as projects
+from curate.edit import set_value
 from curate.ingest.folder import import_folder
 from curate.labelling import Environment, Labelling
 from curate.project import Project
@@ -251,6 +252,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def unchecked(folder: Path, classes: Sequence[str]) -> Project:
+    """A project in `folder` that takes pictures however small and smooth."""
+    projects.create(folder, None, classes).database.close()
+    set_value(folder / "curate.toml", "quality.enabled", "false")
+    return projects.open_project(folder)
 
 
 def fill(project: Project, folder: Path, count: int, size: tuple[int, int] = (120, 90)) -> None:

@@ -16,8 +16,8 @@ from trainer.augment import MEAN, STD, draw_affine, to_input, vary
 from trainer.evaluate import Score, fit_temperature, outside_threshold
 from trainer.manifest import TRAIN, Item
 from trainer.optimise import EMA, Schedule
-from trainer.options import FAST, Recipe
 from trainer.pixels import to_rgb
+from trainer.recipes import FAST, Recipe
 
 STILL = replace(
     FAST,

@@ -20,7 +20,7 @@ from labeler.signin import session_cookie
 from tests import prepare
 from tests.conftest import Cli
 from tests.environment import clean_env
-from tests.labelstudio import Desk, fill, person, started
+from tests.labelstudio import Desk, fill, person, started, unchecked
 
 CHROMIUM = shutil.which("chromium")
 FLAGS = [
@@ -44,7 +44,7 @@ pytestmark = [
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     """Four images on a server of the project's own, each with a pre-label."""
     folder = tmp_path_factory.mktemp("browser") / "project"
-    project = projects.create(folder, None, CLASSES)
+    project = unchecked(folder, CLASSES)
     fill(project, folder.parent / "in", 4, (900, 1400))
     project.database.close()
     with started(folder) as local, person(local) as someone:

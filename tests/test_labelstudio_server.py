@@ -21,7 +21,7 @@ from labeler.signin import session_cookie
 from tests import prepare
 from tests.conftest import Cli
 from tests.environment import clean_env
-from tests.labelstudio import fill, free_port, label, set_url, started
+from tests.labelstudio import fill, free_port, label, set_url, started, unchecked
 
 pytestmark = pytest.mark.xdist_group("server")
 
@@ -43,7 +43,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
 
 
 def new_project(folder: Path) -> Path:
-    project = projects.create(folder, None, ("Red", "Green"))
+    project = unchecked(folder, ("Red", "Green"))
     fill(project, folder.parent / "in", 2)
     project.database.close()
     set_url(folder, f"http://127.0.0.1:{free_port()}")

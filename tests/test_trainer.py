@@ -20,8 +20,9 @@ from trainer.checkpoint import latest
 from trainer.errors import DivergedError, ManifestError, TrainerError
 from trainer.evaluate import Score
 from trainer.manifest import TRAIN, VALIDATION, Item, Manifest
-from trainer.options import FAST, TrainOptions
+from trainer.options import TrainOptions
 from trainer.predict import Predictor, read_run
+from trainer.recipes import FAST
 from trainer.run import train
 from trainer.watch import Silent
 

@@ -15,3 +15,7 @@ class WeightsError(TrainerError):
 
 class DivergedError(TrainerError):
     """The loss is no number any more."""
+
+
+class RecipeError(TrainerError):
+    """A recipe is not there, or says what cannot be done."""

@@ -1,5 +1,6 @@
 """Any torchvision classifier by name, with a last layer for our classes, from known weights or from none."""
 
+import math
 import os
 import socket
 import sys
@@ -26,8 +27,12 @@ def architectures() -> list[str]:
     return [str(name) for name in models.list_models(module=models)]
 
 
-def build(arch: str, classes: int, size: int) -> nn.Module:
-    """Make a network with random weights, by torch's global generator. Raises WeightsError for an unknown name."""
+def build(arch: str, classes: int, size: int, head: str = "dense") -> nn.Module:
+    """Make a network with random weights, by torch's global generator.
+
+    With the head `flat`, one layer over the last feature map, as it is for pictures of `size`, takes the place of
+    pooling and the network's own head. Raises WeightsError for an unknown name, or a head that cannot be replaced so.
+    """
     if arch not in architectures():
         raise WeightsError(f"no architecture {arch!r}; there is for instance resnet50, squeezenet1_1, convnext_tiny")
     more: dict[str, object] = {}
@@ -36,7 +41,38 @@ def build(arch: str, classes: int, size: int) -> nn.Module:
     elif arch.startswith("vit_"):
         more = {"image_size": size}
     network: nn.Module = models.get_model(arch, weights=None, num_classes=classes, **more)
+    if head == "flat":
+        _flatten_head(network, arch, classes, size)
     return network
+
+
+def _flatten_head(network: nn.Module, arch: str, classes: int, size: int) -> None:
+    none = f"{arch} has no last feature map to flatten; take resnet50, or a recipe with head = 'dense'"
+    pool = getattr(network, "avgpool", None)
+    watched = getattr(network, "features", None) if pool is None else pool
+    if not isinstance(watched, nn.Module):
+        raise WeightsError(none)
+    shapes: list[torch.Size] = []
+    hook = watched.register_forward_hook(
+        lambda _, given, found: shapes.append((found if pool is None else given[0]).shape)
+    )
+    _probe(network, size)
+    hook.remove()
+    if pool is not None:
+        network.avgpool = nn.Identity()
+    last = "fc" if isinstance(getattr(network, "fc", None), nn.Linear) else "classifier"
+    setattr(network, last, nn.Sequential(nn.Flatten(1), nn.Linear(math.prod(shapes[0][1:]), classes)))
+    try:
+        _probe(network, size)
+    except RuntimeError as error:  # it pools by itself, past any layer that could be replaced
+        raise WeightsError(none) from error
+
+
+def _probe(network: nn.Module, size: int) -> None:
+    training = network.training
+    with torch.inference_mode():
+        network.eval()(torch.zeros(1, 3, size, size))
+    network.train(training)
 
 
 def head_names(network: nn.Module) -> set[str]:

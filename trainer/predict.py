@@ -52,7 +52,8 @@ class Predictor:
         options = run["options"]
         where = network.pick_device(device)
         weights = read_checked(folder / "model.safetensors", run["weights_sha256"])
-        model = network.build(options["arch"], len(run["classes"]), options["size"])
+        head = options["recipe"].get("head", "dense")  # older runs do not say
+        model = network.build(options["arch"], len(run["classes"]), options["size"], head)
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:

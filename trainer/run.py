@@ -84,8 +84,9 @@ def train(
     write(folder / "manifest.csv", manifest.to_csv(folder).encode())
 
     last_saved = time.monotonic()
-    watcher.begin(f"training {options.arch}", options.epochs * len(data.train))
-    watcher.advance(state.epoch * len(data.train))
+    each = _epoch_images(len(data.train), options)
+    watcher.begin(f"training {options.arch}", options.epochs * each)
+    watcher.advance(state.epoch * each)
     while state.epoch < options.epochs and state.epoch - state.best_epoch < options.recipe.patience:
         state.epoch += 1
         loss = _train_epoch(state, data, options, precision, watcher)
@@ -125,15 +126,16 @@ def _load(manifest: Manifest, options: TrainOptions, folder: Path, watcher: Watc
 
 
 def _train_epoch(state: State, data: _Data, options: TrainOptions, precision: Precision, watcher: Watcher) -> float:
-    """One pass over all training images; gives the mean loss."""
+    """Learn until the next validation; gives the mean loss."""
     torch.manual_seed(options.seed * 1_000_003 + state.epoch)  # dropout draws from torch's global generator
     generator = torch.Generator().manual_seed(options.seed * 1_000_003 + state.epoch)
-    schedule = Schedule(options.recipe, steps=options.epochs * _steps(len(data.train), options))
+    length = _epoch_steps(len(data.train), options)
+    schedule = Schedule(options.recipe, steps=options.epochs * length)
     state.network.train()
     started = time.monotonic()
     total = seen = 0.0
-    for number, rows in enumerate(_batches(len(data.train), options, generator)):
-        schedule.set(state.optimizer, (state.epoch - 1) * _steps(len(data.train), options) + number)
+    for rows in _batches(len(data.train), options, (state.epoch - 1) * length, length):
+        schedule.set(state.optimizer, state.steps)
         pixels = torch.from_numpy(data.train[rows.numpy()]).to(precision.device, non_blocking=True)
         labels = data.train_labels[rows].to(precision.device, non_blocking=True)
         images = vary(pixels, options.size, options.recipe, generator).contiguous(memory_format=torch.channels_last)
@@ -159,19 +161,39 @@ def _step(state: State, images: Tensor, labels: Tensor, options: TrainOptions, p
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
     state.optimizer.step()
+    state.steps += 1
     state.average.update(state.network)
     return value
 
 
 def _steps(images: int, options: TrainOptions) -> int:
+    """Batches that all images make."""
     batch = options.recipe.batch_size
-    # Batch normalisation cannot learn from one picture: a last batch of one is left out, another picture each epoch.
+    # Batch normalisation cannot learn from one picture: a last batch of one is left out, another picture each time.
     return images // batch + (images % batch > 1)
 
 
-def _batches(images: int, options: TrainOptions, generator: torch.Generator) -> Iterator[Tensor]:
-    order = torch.randperm(images, generator=generator)
-    yield from torch.split(order, options.recipe.batch_size)[: _steps(images, options)]
+def _epoch_steps(images: int, options: TrainOptions) -> int:
+    """Batches between two validations."""
+    return options.recipe.validate_every or _steps(images, options)
+
+
+def _epoch_images(images: int, options: TrainOptions) -> int:
+    """Images between two validations, about: the last batch of a turn may be smaller."""
+    each = options.recipe.validate_every
+    return each * options.recipe.batch_size if each else images
+
+
+def _batches(images: int, options: TrainOptions, first: int, count: int) -> Iterator[Tensor]:
+    """Rows of `count` batches from batch number `first` on: all images in a new order, again and again."""
+    each = _steps(images, options)
+    turn = -1
+    for number in range(first, first + count):
+        if number // each != turn:
+            turn = number // each
+            generator = torch.Generator().manual_seed((options.seed * 1_000_003 + turn) * 2 + 1)
+            batches = torch.split(torch.randperm(images, generator=generator), options.recipe.batch_size)
+        yield batches[number % each]
 
 
 def _validate(state: State, data: _Data, options: TrainOptions, precision: Precision) -> Score:

@@ -25,6 +25,8 @@ class State:
     optimizer: torch.optim.Optimizer
     average: EMA
     epoch: int = 0
+    steps: int = 0
+    """Batches learned from."""
     best: Score | None = None
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -34,7 +36,7 @@ class State:
 def start(manifest: Manifest, options: TrainOptions, device: torch.device, folder: Path, watcher: Watcher) -> State:
     """Make the network, or take up the last whole checkpoint in `folder`. Raises TrainerError for another run's."""
     torch.manual_seed(options.seed)
-    model = network.build(options.arch, len(manifest.classes), options.size)
+    model = network.build(options.arch, len(manifest.classes), options.size, options.recipe.head)
     knows = network.initialise(model, options.arch, options.init)
     model = network.place(model, device)
     head = network.head_names(model)
@@ -58,6 +60,7 @@ def _resume(state: State, found: Checkpoint, manifest: Manifest, options: TrainO
     state.best_weights = found.group("best")
     restore_optimizer(state.optimizer, found.group("optimizer"), found.state["step"])
     state.epoch, state.best_epoch = found.epoch, found.state["best_epoch"]
+    state.steps = int(found.state["step"])
     state.best = Score(**found.state["best"]) if found.state["best"] else None
     state.speeds = found.state["speeds"]
 
@@ -73,9 +76,9 @@ def _identity(manifest: Manifest, options: TrainOptions) -> dict[str, Any]:
 
 def save(folder: Path, state: State, manifest: Manifest, options: TrainOptions) -> None:
     """Write a checkpoint from which `start` goes on."""
-    tensors, step = optimizer_tensors(state.optimizer)
+    tensors = optimizer_tensors(state.optimizer)
     kept = {
-        "step": step,
+        "step": float(state.steps),
         "best": None if state.best is None else {"accuracy": state.best.accuracy, "loss": state.best.loss},
         "best_epoch": state.best_epoch,
         "speeds": state.speeds,

@@ -17,6 +17,10 @@ def register(app: typer.Typer) -> None:
 
 def train(
     around: Surroundings,
+    recipe: Annotated[
+        str | None,
+        typer.Option(metavar="NAME|FILE", help="fast, article, scratch, or a file copied from one of them."),
+    ] = None,
     arch: Annotated[str | None, typer.Option(metavar="NAME", help="Any torchvision classifier.")] = None,
     init: Annotated[
         str | None, typer.Option(metavar="imagenet|none|FILE", help="First weights; FILE is safetensors.")
@@ -27,7 +31,7 @@ def train(
     device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda, …")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run stopped last, as it was begun.")] = False,
 ) -> Outcome:
-    """Train on the present split. What is not said comes from [train] in curate.toml.
+    """Train on the present split. What is not said comes from [train] in curate.toml, then from the recipe.
 
     The same command again goes on with a run that was stopped.
     """
@@ -35,7 +39,9 @@ def train(
     from curate.training import options_from, train_run
 
     project = around.project()
-    options = options_from(project, arch=arch, init=init, size=size, epochs=epochs, seed=seed, device=device)
+    options = options_from(
+        project, recipe=recipe, arch=arch, init=init, size=size, epochs=epochs, seed=seed, device=device
+    )
     report = train_run(project, options, resume=resume, progress=around.progress)
     return Outcome(show.train_data(report), show.trained(report))
 
