@@ -13,7 +13,11 @@ TEMPORARY = ".curate-tmp-"
 """How the name of a file that is not whole yet begins; the number of the process that writes it follows."""
 
 
-def write_atomically(path: Path, data: bytes, mode: int = 0o644, temporary_folder: Path | None = None) -> None:
+Data = bytes | Iterator[bytes]
+"""What is written: all of it, or pieces of what is too much to hold at once."""
+
+
+def write_atomically(path: Path, data: Data, mode: int = 0o644, temporary_folder: Path | None = None) -> None:
     """Put `data` at `path` so that after any crash there is the old file or the new one, never a part.
 
     Temporary file (in `temporary_folder` of the same disk, or beside it), fsync, rename, fsync of the folder. Raises
@@ -22,7 +26,7 @@ def write_atomically(path: Path, data: bytes, mode: int = 0o644, temporary_folde
     write_all_atomically({path: data}, mode, temporary_folder)
 
 
-def write_all_atomically(files: Mapping[Path, bytes], mode: int = 0o644, temporary_folder: Path | None = None) -> None:
+def write_all_atomically(files: Mapping[Path, Data], mode: int = 0o644, temporary_folder: Path | None = None) -> None:
     """Put several files in their places as `write_atomically` does one, side by side.
 
     All are written before the first is synced: a journalling file system then commits all of them at once, and has
@@ -49,7 +53,7 @@ def write_all_atomically(files: Mapping[Path, bytes], mode: int = 0o644, tempora
         for folder in {path.parent for path in files}:
             with _named(folder):
                 sync_folder(folder)
-    except StoreError:
+    except BaseException:  # pieces are made as they are written: whatever stops that stops the file
         for _, temporary in written:
             with contextlib.suppress(OSError):
                 temporary.unlink()
@@ -71,9 +75,9 @@ def _make(*folders: Path) -> None:
             folder.mkdir(parents=True, exist_ok=True)
 
 
-def _fill(descriptor: int, data: bytes, mode: int) -> None:
+def _fill(descriptor: int, data: Data, mode: int) -> None:
     with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+        file.writelines([data] if isinstance(data, bytes) else data)
         os.fchmod(file.fileno(), mode)
 
 

@@ -20,10 +20,11 @@ from curate.crawl import crawl
 from curate.ingest import folder
 from curate.ingest.decoders import Decoders
 from curate.project import Project
+from tests.browser import browser
 from tests.environment import clean_env
 from tests.labelstudio import make_desk, studio
 
-__all__ = ["clean_env", "make_desk", "studio"]
+__all__ = ["browser", "clean_env", "make_desk", "studio"]
 """What tests find here, and pytest as fixtures, though it stands in other files."""
 
 # The networks of these tests are tiny. With a thread a core, two processes that compute at once wait for each other's

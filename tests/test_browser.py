@@ -10,7 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from curate import project as projects
 from curate.labelling import Environment, Labelling
@@ -18,26 +18,14 @@ from db.models import Prelabel
 from labeler.server import USER
 from labeler.signin import session_cookie
 from tests import prepare
+from tests.browser import NEEDS_BROWSER
 from tests.conftest import Cli
 from tests.environment import clean_env
 from tests.labelstudio import Desk, fill, person, started, unchecked
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 CLASSES = ("Stratocaster", "Telecaster", "Les Paul", "SG", "<b>&\"Flying V'", "\N{GUITAR} other")
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason=f"no chromium: {prepare.BROWSER_HOW}"),
-    pytest.mark.xdist_group("browser"),
-]
+pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture(scope="module")
@@ -55,15 +43,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
         found.labelling.push()
         yield found
     project.database.close()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

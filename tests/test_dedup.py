@@ -2,7 +2,8 @@
 
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,13 @@ import pytest
 from PIL import Image as Picture
 from sqlalchemy import func, select
 
-from curate.dedup import layouts
+from curate.dedup import layouts, search
 from curate.dedup.groups import Standing, components, keeper_of
 from curate.dedup.picture import read_rgb
 from curate.dedup.search import dedup
 from curate.edit import set_value
 from curate.ingest.folder import import_folder
+from curate.progress import Quiet, Task
 from curate.project import Project
 from curate.select import unlabelled
 from curate.status import status
@@ -142,6 +144,38 @@ def test_layouts_are_searched_in_pieces(
     second = dedup(pieces)
     assert second.proposed == first.proposed > len(first.groups)
     assert [[m.name for m in g.members] for g in second.groups] == [[m.name for m in g.members] for g in first.groups]
+
+
+class Stops(Quiet):
+    """Breaks off when so many searches for layouts have begun."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    @contextmanager
+    def task(self, name: str, total: int | None, unit: str) -> Iterator[Task]:  # noqa: ARG002 - the protocol's
+        """Count down."""
+        self.left -= name.startswith("looking")
+        if self.left < 0:
+            raise KeyboardInterrupt
+        yield self
+
+
+def test_a_search_that_was_stopped_goes_on(
+    make_project: Callable[..., Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was compared is not compared again, and the end is that of a search in one go."""
+    whole, stopped = make_project(name="whole"), make_project(name="stopped")
+    import_folder(whole, copies_folder(tmp_path), labels=False)
+    import_folder(stopped, tmp_path / "in", labels=False)
+    expected = names(whole)
+    monkeypatch.setattr(search, "_BATCH", 2)
+    with pytest.raises(KeyboardInterrupt):
+        dedup(stopped, Stops(after=2))
+    with stopped.database.read() as session:
+        compared = session.scalars(select(Image.id).where(Image.compared_with.is_not(None))).all()
+    assert len(compared) == 4
+    assert names(stopped) == expected
 
 
 def test_a_better_copy_takes_over(project: Project, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from curate.dedup import search
+from curate.dedup import descriptor, search
 from curate.dedup.descriptor import load
 from curate.dedup.search import dedup
 from curate.ingest.folder import import_folder
@@ -80,6 +80,23 @@ def test_without_weights_the_search_goes_on(
     assert (again.descriptor, again.proposed, again.groups) == ("none", 0, found)
     assert [line for line in said.lines if "none" in line] == said.lines
     assert len(said.lines) == 1
+
+
+def test_what_cannot_be_fetched_is_asked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A crawl searches many times, and each attempt may wait for a network that stays silent."""
+    asked = []
+
+    def refuse(_network: object, arch: str, init: str) -> None:
+        asked.append((arch, init))
+        raise WeightsError("no network")
+
+    monkeypatch.setattr(descriptor, "initialise", refuse)
+    descriptor._tried.cache_clear()
+    for _ in range(3):
+        with pytest.raises(WeightsError, match="no network"):
+            load("imagenet")
+    assert asked == [("squeezenet1_1", "imagenet")]
+    descriptor._tried.cache_clear()
 
 
 class Said(search.QUIET.__class__):  # type: ignore[name-defined,misc]  # the class of the quiet progress

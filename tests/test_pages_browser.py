@@ -4,29 +4,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from curate.dedup.search import dedup
 from curate.ingest.folder import import_folder
 from curate.pages.duplicates import write_duplicates
 from curate.project import Project
-from tests import prepare
+from tests.browser import NEEDS_BROWSER
 from tests.pictures import encoded, picture
-from tests.test_browser import CHROMIUM, FLAGS
 
-pytestmark = [
-    pytest.mark.skipif(CHROMIUM is None, reason=f"no chromium: {prepare.BROWSER_HOW}"),
-    pytest.mark.xdist_group("browser"),
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium without a window."""
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
+pytestmark = NEEDS_BROWSER
 
 
 @pytest.fixture

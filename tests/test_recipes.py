@@ -55,6 +55,10 @@ def test_a_recipe_can_be_copied_and_changed(tmp_path: Path) -> None:
         ({"patience": '"long"'}, "patience is 'long', and should be int"),
         ({"mirror": "1"}, "mirror is 1, and should be bool"),
         ({"optimizer": '"adam"'}, "optimizer is 'adam', not adamw or sgd"),
+        ({"batch_size": "0"}, "batch_size is 0; it must be 1 or more"),
+        ({"learning_rate": "-0.1"}, "learning_rate is -0.1; it must be 0 or more"),
+        ({"zoom": "nan"}, "zoom is nan"),
+        ({"warm_up": "1.5"}, "warm_up is 1.5; it is a share"),
         ({"head": "="}, "no valid TOML"),
     ],
 )

@@ -67,19 +67,27 @@ def _column(values: Sequence[float], device: torch.device) -> Tensor:
     return torch.tensor(values, device=device)[:, None, None]
 
 
-@lru_cache(maxsize=2)
 def load(weights: str) -> Descriptor:
     """Load the network with `imagenet` weights, which torchvision fetches once, or with those of a safetensors file.
 
     Raises WeightsError when `imagenet` ones cannot be had, and ConfigError for a file that does not do.
     """
+    found = _tried(weights)
+    if isinstance(found, Descriptor):
+        return found
+    if weights == "imagenet":
+        raise found
+    raise ConfigError(f"dedup.descriptor: {found}") from found
+
+
+@lru_cache(maxsize=2)
+def _tried(weights: str) -> Descriptor | WeightsError:
+    """Load it, or say why not. A crawl searches many times: what could not be fetched is not asked for each time."""
     network = build(_ARCH, classes=1, size=_SIDE)
     try:
         initialise(network, _ARCH, weights)
     except WeightsError as error:
-        if weights == "imagenet":
-            raise
-        raise ConfigError(f"dedup.descriptor: {error}") from error
+        return error
     features: nn.Module = network.get_submodule("features")
     device = pick_device("auto")
     return Descriptor(f"{_ARCH} {_digest(features)}", place(features.eval(), device), device)

@@ -106,9 +106,9 @@ def _equal_pairs(carried: _Sorted) -> Iterator[Pairs]:
 def _expand(low: Indices, high: Indices, bits: NDArray[np.uint8], carried: _Sorted) -> Iterator[Pairs]:
     """Turn pairs of distinct hashes into pairs of everything that carries them, one of them new."""
     old = carried.counts[low] - carried.new[low]
-    new_with_all = low, carried.new[low], carried.counts[high], carried.starts[low]
-    old_with_new = low, old, carried.new[high], carried.starts[low] + carried.new[low]
-    for _, rows, columns, first in (new_with_all, old_with_new):
+    new_with_all = carried.new[low], carried.counts[high], carried.starts[low]
+    old_with_new = old, carried.new[high], carried.starts[low] + carried.new[low]
+    for rows, columns, first in (new_with_all, old_with_new):
         for which, step in _spread(rows * columns):
             row, column = np.divmod(step, columns[which])
             a = carried.members[first[which] + row]

@@ -45,9 +45,9 @@ class Layouts:
         """Bytes of each part of a vector."""
         return layout.PARTS if self.descriptor is None else (*layout.PARTS, self.descriptor.length)
 
-    def describe(self, pictures: Sequence[Rgb]) -> Vector:
+    def describe(self, pictures: Sequence[Rgb], pool: ThreadPoolExecutor) -> Vector:
         """Describe pictures, shape (n, sum(parts))."""
-        found = np.stack([layout.layout(picture) for picture in pictures])
+        found = np.stack(list(pool.map(layout.layout, pictures)))
         return found if self.descriptor is None else np.hstack([found, self.descriptor.describe(pictures)])
 
     def measure(self, project: Project, ids: Indices, progress: Progress) -> None:
@@ -66,7 +66,7 @@ class Layouts:
         ):
             for batch in chunks(files, _COMMITTED):
                 pictures = list(pool.map(read, batch))
-                self._store(project, [number for number, _, _ in batch], self.describe(pictures))
+                self._store(project, [number for number, _, _ in batch], self.describe(pictures, pool))
                 task.advance(len(batch))
 
     def _store(self, project: Project, ids: Sequence[int], vectors: Vector) -> None:

@@ -13,8 +13,8 @@ class DedupSettings(BaseModel):
     once), a safetensors file with its weights, or `none`."""
     distance: int = Field(default=6, ge=0, le=16)
     """Bits in which two 64-bit pHashes may differ for the pair to be looked at."""
-    neighbours: int = Field(default=5, ge=0, le=50)
-    """Images most alike in layout that each new one is compared with; 0 leaves it to hashes alone."""
+    neighbours: int = Field(default=3, ge=0, le=50)
+    """Images most alike in each part of their layouts that a new one is compared with; 0 leaves it to hashes alone."""
     likeness: float = Field(default=0.635, ge=0, le=1)
     """Of two pictures laid over each other: how much of the detail of the plainer one the other must show, too."""
     difference: float = Field(default=3.0, gt=0)

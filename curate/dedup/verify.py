@@ -5,7 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import cv2
 
@@ -13,7 +13,7 @@ from curate.dedup.compare import Limits, Verdict, compare
 from curate.dedup.picture import Picture, look_at
 
 _KEPT = 4_000
-"""Pictures held at once: about 200 MB."""
+"""Pictures held at once: some 600 MB, and half as much again that the allocator keeps."""
 _AT_ONCE = 64
 """Pairs a thread takes at a time; also how often progress is counted."""
 
@@ -24,6 +24,10 @@ class Verifier:
 
     limits: Limits
     read: Callable[[int], bytes]
+    _shelf: "_Shelf" = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_shelf", _Shelf(self.read))
 
     @property
     def name(self) -> str:
@@ -33,7 +37,7 @@ class Verifier:
     def look(self, pairs: Sequence[tuple[int, int]], advance: Callable[[int], None]) -> list[Verdict]:
         """Compare each pair; pairs that share an image should stand together. `advance` counts pairs done."""
         cv2.setNumThreads(1)  # the cores are busy with pairs
-        shelf = _Shelf(self.read)
+        shelf = self._shelf
         verdicts: list[Verdict] = []
 
         def some(start: int) -> list[Verdict]:

@@ -7,9 +7,7 @@ Templates are Jinja2's, which torch brings anyway: it escapes whatever it is han
 import base64
 import functools
 import hashlib
-import os
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -17,10 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from db.errors import StoreError
-from db.files import TEMPORARY, sweep, sync_folder
-
-_MODE = 0o644
+from db.files import write_atomically
 
 
 @dataclass(frozen=True)
@@ -64,7 +59,7 @@ class Page:
 
     def write(self, path: Path) -> None:
         """Put the page at `path`, whole or not at all. Raises StoreError."""
-        _write(path, (piece.encode("utf-8", "replace") for piece in self.pieces()))
+        write_atomically(path, (piece.encode("utf-8", "replace") for piece in self.pieces()))
 
 
 @functools.cache
@@ -88,25 +83,3 @@ def _text(name: str) -> str:
 def _digest(text: str) -> str:
     """Name a script or a style by its content, as a policy does: nothing but these exact bytes is run."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _write(path: Path, pieces: Iterable[bytes]) -> None:
-    """Do as `db.files.write_atomically` does, with what is too much to hold at once."""
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sweep(path.parent)
-        descriptor, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{os.getpid()}-", dir=path.parent)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(pieces)
-            file.flush()
-            os.fchmod(file.fileno(), _MODE)
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise StoreError(f"cannot write {path}: {error.strerror or error}; say another place with -o FILE") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)

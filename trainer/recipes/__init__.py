@@ -1,5 +1,6 @@
 """Recipes: how weights are moved and pictures varied. Each is a small file beside this one, to be read and copied."""
 
+import math
 import tomllib
 from dataclasses import MISSING, dataclass, fields
 from importlib.resources import files
@@ -9,6 +10,9 @@ from typing import Any, get_type_hints
 from trainer.errors import RecipeError
 
 _CHOICES = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "time"), "head": ("dense", "flat")}
+
+_FROM_ONE = ("batch_size", "patience", "epochs")
+_SHARES = ("warm_up", "label_smoothing", "ema_decay", "brightness", "contrast", "saturation")
 
 
 @dataclass(frozen=True)
@@ -64,6 +68,13 @@ class Recipe:
         for key, allowed in _CHOICES.items():
             if getattr(self, key) not in allowed:
                 raise RecipeError(f"recipe {self.name}: {key} is {getattr(self, key)!r}, not {' or '.join(allowed)}")
+        for field in fields(self):
+            value = getattr(self, field.name)
+            least = 1 if field.name in _FROM_ONE else 0
+            if isinstance(value, int | float) and not (math.isfinite(value) and value >= least):
+                raise RecipeError(f"recipe {self.name}: {field.name} is {value}; it must be {least} or more")
+            if field.name in _SHARES and value > 1:
+                raise RecipeError(f"recipe {self.name}: {field.name} is {value}; it is a share, 1 at most")
 
 
 def names() -> list[str]:
