@@ -17,11 +17,11 @@ from safetensors.torch import load_file
 
 from tests.learning import make_manifest, options
 from trainer.checkpoint import latest
-from trainer.errors import DivergedError, ManifestError, TrainerError
+from trainer.errors import DivergedError, ManifestError, TrainerError, WeightsError
 from trainer.evaluate import Score
 from trainer.manifest import TRAIN, VALIDATION, Item, Manifest
 from trainer.options import TrainOptions
-from trainer.predict import Predictor, read_run
+from trainer.predict import Predictor, read_run, read_validation
 from trainer.recipes import FAST
 from trainer.run import train
 from trainer.watch import Silent
@@ -61,6 +61,7 @@ def test_a_run_learns_and_leaves_all_that_answering_needs(manifest: Manifest, tm
         "metrics.jsonl",
         "model.safetensors",
         "run.json",
+        "validation.safetensors",
     ]
     predictor = Predictor.load(tmp_path / "run", "cpu")
     held_out = manifest.side(VALIDATION)
@@ -265,3 +266,19 @@ def test_saved_weights_are_the_ones_named_in_the_record(manifest: Manifest, tmp_
     assert record["weights_sha256"] == result.weights_sha256
     weights = load_file(tmp_path / "run" / "model.safetensors")
     assert all(np.isfinite(tensor.numpy()).all() for tensor in weights.values())
+
+
+def test_what_a_run_answered_on_held_out_images_is_kept_and_checked(manifest: Manifest, tmp_path: Path) -> None:
+    """Its outputs are named by the images' hashes and agree with its accuracy; altered ones are refused."""
+    result = train(manifest, options(), tmp_path / "run", tmp_path / "cache")
+    kept = read_validation(tmp_path / "run")
+    held_out = {item.sha256: item.label for item in manifest.side(VALIDATION)}
+    assert dict(zip(kept.sha256, kept.labels.tolist(), strict=True)) == held_out
+    accuracy = (kept.logits.argmax(1) == kept.labels).double().mean().item()
+    assert accuracy == pytest.approx(result.validation_accuracy)
+    path = tmp_path / "run" / "validation.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-9] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(WeightsError, match="altered"):
+        read_validation(tmp_path / "run")

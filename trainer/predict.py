@@ -1,5 +1,6 @@
 """Answers of a finished run for any image file."""
 
+import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,8 @@ from trainer.cache import Pixels, square
 from trainer.checkpoint import read_checked
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision, logits_of
-from trainer.run import cached_side
+from trainer.manifest import VALIDATION
+from trainer.run import VALIDATION_FILE, cached_side
 
 _BATCH = 32
 
@@ -113,3 +115,26 @@ def read_run(folder: Path) -> dict[str, Any]:
     except ValueError as error:
         raise WeightsError(f"{folder / 'run.json'} is damaged: {error}") from error
     return run
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What a run's best weights said of the images held out, as it ended."""
+
+    sha256: tuple[str, ...]
+    """Of each image, in ascending order."""
+    logits: Tensor
+    """(N, classes), as `logits_of` gives them: not divided by the temperature."""
+    labels: Tensor
+    """(N,), counted in the run's classes."""
+
+
+def read_validation(folder: Path) -> Validation:
+    """Read a run's answers on its own validation images. Raises WeightsError when they are gone or were altered."""
+    expected = read_run(folder).get("validation_sha256")
+    if expected is None:
+        raise WeightsError(f"{folder} was made before runs kept their validation answers; train it again")
+    tensors = read_checked(folder / VALIDATION_FILE, expected)
+    with (folder / "manifest.csv").open(newline="") as file:
+        held_out = sorted(row["sha256"] for row in csv.DictReader(file) if row["split"] == VALIDATION)
+    return Validation(tuple(held_out), tensors["logits"], tensors["labels"])

@@ -1,9 +1,10 @@
 """Training, from a manifest to a run folder. Read it from the top down.
 
 A run folder holds `manifest.csv` (what was learned from), `metrics.jsonl` (a line an epoch), and at the end
-`model.safetensors` with `run.json`, which carries its SHA-256. While the run goes on, `checkpoints/` holds all that is
-needed to continue: randomness is drawn anew from (seed, epoch), so a run that was killed and resumed on the CPU ends
-in the same bits as one that was not.
+`model.safetensors` and `validation.safetensors` (outputs and labels of the images held out) with `run.json`, which
+carries the SHA-256 of both. While the run goes on, `checkpoints/` holds all that is needed to continue: randomness is
+drawn anew from (seed, epoch), so a run that was killed and resumed on the CPU ends in the same bits as one that was
+not.
 """
 
 import json
@@ -32,6 +33,7 @@ from trainer.state import State, save, start
 from trainer.watch import SILENT, Watcher
 
 _CACHE_MARGIN = 8 / 7
+VALIDATION_FILE = "validation.safetensors"
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,8 @@ def _finish(
     state.network.load_state_dict(state.best_weights)
     logits = logits_of(state.network, data.validation, options.size, precision)
     temperature = fit_temperature(logits, data.validation_labels)
+    answers = {"logits": logits, "labels": data.validation_labels}
+    validation_sha256 = checkpoint.write_weights(folder / VALIDATION_FILE, answers)
     result = RunResult(
         best_epoch=state.best_epoch,
         validation_accuracy=state.best.accuracy,
@@ -251,6 +255,7 @@ def _finish(
             "temperature": temperature,
             "outside_below": outside_threshold(logits, data.validation_labels, temperature),
             "bfloat16": precision.bfloat16,
+            "validation_sha256": validation_sha256,
             **result.__dict__,
         },
     )
