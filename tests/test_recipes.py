@@ -14,12 +14,13 @@ from curate.project import Project, open_project
 from curate.training import options_from
 from tests.learning import make_manifest, options
 from trainer import network, recipes
+from trainer.batches import batches as _batches
 from trainer.errors import RecipeError, WeightsError
 from trainer.optimise import Schedule, make_optimizer
 from trainer.options import TrainOptions
 from trainer.predict import Predictor
 from trainer.recipes import FAST, load
-from trainer.run import _batches, train
+from trainer.run import train
 from trainer.watch import Silent
 
 

@@ -16,8 +16,12 @@ from torch import Tensor, nn
 from torchvision import models
 
 from trainer.errors import WeightsError
+from trainer.options import TrainOptions
 
 _FETCH_SECONDS = 20.0
+_ONE_SIZE = ("vit_", "maxvit")
+_SIZE_STEP = 32
+"""By which networks reduce their pictures: sizes between would lose pixels at the border."""
 _AUXILIARY = {"googlenet", "inception_v3"}
 """Their second output helps only in long training from nothing."""
 
@@ -73,6 +77,18 @@ def _probe(network: nn.Module, size: int) -> None:
     with torch.inference_mode():
         network.eval()(torch.zeros(1, 3, size, size))
     network.train(training)
+
+
+def train_size(options: TrainOptions, share: float) -> int:
+    """Side of the pictures that are learned from after `share` of the run: small first, as the recipe says.
+
+    A network whose weights depend on the picture's size always sees its own.
+    """
+    recipe = options.recipe
+    if recipe.head == "flat" or options.arch.startswith(_ONE_SIZE):
+        return options.size
+    side = options.size * (recipe.first_size + (recipe.last_size - recipe.first_size) * share)
+    return min(options.size, max(_SIZE_STEP, round(side / _SIZE_STEP) * _SIZE_STEP))
 
 
 def head_names(network: nn.Module) -> set[str]:

@@ -20,6 +20,8 @@ class TrainOptions:
     seed: int
     device: str
     """`auto`, or what torch calls it."""
+    compile: bool | None = None
+    """Whether `torch.compile` is used; None where it pays."""
     recipe: Recipe = field(default=FAST)
 
     def as_dict(self) -> dict[str, Any]:

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer import network
+from trainer.batches import cached_side
 from trainer.cache import Pixels, square
 from trainer.checkpoint import read_checked
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision, logits_of
 from trainer.manifest import VALIDATION
-from trainer.run import VALIDATION_FILE, cached_side
+from trainer.run import VALIDATION_FILE
 
 _BATCH = 32
 

@@ -11,28 +11,26 @@ import json
 import math
 import shutil
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
 
-from trainer import cache, checkpoint, network
-from trainer.augment import vary
-from trainer.errors import DivergedError
+from trainer import checkpoint, network, parallel
+from trainer.batches import Data, epoch_images, load
+from trainer.compiling import compiled
+from trainer.epoch import train_epoch
+from trainer.errors import DivergedError, TrainerError
 from trainer.evaluate import Precision, Score, fit_temperature, logits_of, outside_threshold, score
 from trainer.files import sweep, write, write_json
-from trainer.manifest import TRAIN, VALIDATION, Manifest, labels_of
-from trainer.optimise import Schedule
+from trainer.manifest import TRAIN, Manifest
 from trainer.options import TrainOptions
+from trainer.parallel import Crew
 from trainer.precision import choose_precision
 from trainer.state import State, save, start
 from trainer.watch import SILENT, Watcher
 
-_CACHE_MARGIN = 8 / 7
 VALIDATION_FILE = "validation.safetensors"
 
 
@@ -49,14 +47,9 @@ class RunResult:
     weights_sha256: str
 
 
-@dataclass(frozen=True)
-class _Data:
-    """The images of both sides, decoded, and their labels."""
-
-    train: cache.Pixels
-    train_labels: Tensor
-    validation: cache.Pixels
-    validation_labels: Tensor
+_UNKNOWN = Score(math.nan, math.nan)
+_NONE = RunResult(0, math.nan, 0, math.nan, 0, "")
+"""What a process has that does not lead, until the leader tells."""
 
 
 def train(
@@ -72,38 +65,69 @@ def train(
     Goes on from the last whole checkpoint in `folder`, if there is one; one is written after the first epoch that ends
     `checkpoint_seconds` after the one before. Raises TrainerError, before the first epoch, for data or options that
     cannot work, and later for a loss that is no number; the last good checkpoint then stays.
+
+    Under `torchrun` every process calls this with the same arguments, on the same files, and has the same result.
     """
     manifest.check()
-    manifest.check_files()
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    device = network.pick_device(options.device)
-    given, options = options, _fit_batch(options, len(manifest.side(TRAIN)))
-    state = start(manifest, options, device, folder, watcher)
-    _cut_metrics(folder / "metrics.jsonl", state.epoch)
-    data = _load(manifest, options, cache_folder, watcher)
-    precision = choose_precision(state.network, device)
-    write(folder / "manifest.csv", manifest.to_csv(folder).encode())
+    with parallel.crew() as crew:
+        manifest.check_files()
+        folder.mkdir(parents=True, exist_ok=True)
+        given, options = options, _fit_batch(options, len(manifest.side(TRAIN)))
+        device = crew.device(network.pick_device(options.device))
+        state = start(manifest, options, device, folder, watcher)
+        if crew.agreed(state.epoch) != state.epoch:
+            raise TrainerError(f"{folder} does not hold the same checkpoint for every process; let them share it")
+        data = _load(manifest, options, cache_folder, device, watcher, crew)
+        precision = choose_precision(state.network, device)
+        state.forward = compiled(crew.together(state.network), options, len(data.train), device)
+        if crew.leads:
+            sweep(folder)
+            _cut_metrics(folder / "metrics.jsonl", state.epoch)
+            write(folder / "manifest.csv", manifest.to_csv(folder).encode())
+        _learn(state, data, manifest, options, precision, folder, watcher, crew, checkpoint_seconds)
+        return crew.agreed(_finish(folder, state, data, manifest, given, precision) if crew.leads else _NONE)
 
+
+def _learn(
+    state: State,
+    data: Data,
+    manifest: Manifest,
+    options: TrainOptions,
+    precision: Precision,
+    folder: Path,
+    watcher: Watcher,
+    crew: Crew,
+    checkpoint_seconds: float,
+) -> None:
+    """Learn epoch by epoch; what the leader finds in validation decides for all."""
     last_saved = time.monotonic()
-    each = _epoch_images(len(data.train), options)
+    each = epoch_images(len(data.train), options)
     watcher.begin(f"training {options.arch}", options.epochs * each)
     watcher.advance(state.epoch * each)
     while state.epoch < options.epochs and state.epoch - state.best_epoch < options.recipe.patience:
         state.epoch += 1
-        loss = _train_epoch(state, data, options, precision, watcher)
-        found = _validate(state, data, options, precision)
+        loss = train_epoch(state, data, options, precision, watcher, crew)
+        found = crew.agreed(_validate(state, data, options, precision) if crew.leads else _UNKNOWN)
+        state.keep_if_better(found)
+        if not crew.leads:
+            continue
         _keep_metrics(folder, state, loss, found, watcher)
         if time.monotonic() - last_saved >= checkpoint_seconds:
             save(folder, state, manifest, options)
             watcher.saved("checkpoint")
             last_saved = time.monotonic()
-    return _finish(folder, state, data, manifest, given, precision)
 
 
-def cached_side(size: int) -> int:
-    """Side of the squares that images are decoded to: 256 for 224, room for zooming in without blur."""
-    return round(size * _CACHE_MARGIN)
+def _load(
+    manifest: Manifest, options: TrainOptions, folder: Path, device: torch.device, watcher: Watcher, crew: Crew
+) -> Data:
+    """Load the images; of the processes of one machine the first decodes them, and the others read what it wrote."""
+    if crew.local_rank:
+        crew.wait()
+        return load(manifest, options, folder, device, watcher)
+    data = load(manifest, options, folder, device, watcher)
+    crew.wait()
+    return data
 
 
 def _fit_batch(options: TrainOptions, images: int) -> TrainOptions:
@@ -116,96 +140,9 @@ def _fit_batch(options: TrainOptions, images: int) -> TrainOptions:
     return replace(options, recipe=replace(options.recipe, batch_size=batch))
 
 
-def _load(manifest: Manifest, options: TrainOptions, folder: Path, watcher: Watcher) -> _Data:
-    train_items, validation_items = manifest.side(TRAIN), manifest.side(VALIDATION)
-    pixels = cache.load([*train_items, *validation_items], cached_side(options.size), folder, watcher)
-    return _Data(
-        train=pixels[: len(train_items)],
-        train_labels=torch.tensor(labels_of(train_items)),
-        validation=pixels[len(train_items) :],
-        validation_labels=torch.tensor(labels_of(validation_items)),
-    )
-
-
-def _train_epoch(state: State, data: _Data, options: TrainOptions, precision: Precision, watcher: Watcher) -> float:
-    """Learn until the next validation; gives the mean loss."""
-    torch.manual_seed(options.seed * 1_000_003 + state.epoch)  # dropout draws from torch's global generator
-    generator = torch.Generator().manual_seed(options.seed * 1_000_003 + state.epoch)
-    length = _epoch_steps(len(data.train), options)
-    schedule = Schedule(options.recipe, steps=options.epochs * length)
-    state.network.train()
-    started = time.monotonic()
-    total = seen = 0.0
-    for rows in _batches(len(data.train), options, (state.epoch - 1) * length, length):
-        schedule.set(state.optimizer, state.steps)
-        pixels = torch.from_numpy(data.train[rows.numpy()]).to(precision.device, non_blocking=True)
-        labels = data.train_labels[rows].to(precision.device, non_blocking=True)
-        images = vary(pixels, options.size, options.recipe, generator).contiguous(memory_format=torch.channels_last)
-        loss = _step(state, images, labels, options, precision)
-        total, seen = total + loss * len(rows), seen + len(rows)
-        watcher.advance(len(rows))
-    state.speeds.append(seen / (time.monotonic() - started))
-    return total / seen
-
-
-def _step(state: State, images: Tensor, labels: Tensor, options: TrainOptions, precision: Precision) -> float:
-    with precision.autocast():
-        outputs = state.network(images)
-    loss = functional.cross_entropy(outputs.float(), labels, label_smoothing=options.recipe.label_smoothing)
-    value = loss.item()
-    if not math.isfinite(
-        value
-    ):  # before the step: `nan > best` and `nan < best` are both False, and weights would be lost
-        raise DivergedError(
-            f"the loss is {value} in epoch {state.epoch}; the last good checkpoint is kept. Try another --seed."
-        )
-    state.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(state.network.parameters(), 5.0)
-    state.optimizer.step()
-    state.steps += 1
-    state.average.update(state.network)
-    return value
-
-
-def _steps(images: int, options: TrainOptions) -> int:
-    """Batches that all images make."""
-    batch = options.recipe.batch_size
-    # Batch normalisation cannot learn from one picture: a last batch of one is left out, another picture each time.
-    return images // batch + (images % batch > 1)
-
-
-def _epoch_steps(images: int, options: TrainOptions) -> int:
-    """Batches between two validations."""
-    return options.recipe.validate_every or _steps(images, options)
-
-
-def _epoch_images(images: int, options: TrainOptions) -> int:
-    """Images between two validations, about: the last batch of a turn may be smaller."""
-    each = options.recipe.validate_every
-    return each * options.recipe.batch_size if each else images
-
-
-def _batches(images: int, options: TrainOptions, first: int, count: int) -> Iterator[Tensor]:
-    """Rows of `count` batches from batch number `first` on: all images in a new order, again and again."""
-    each = _steps(images, options)
-    turn = -1
-    for number in range(first, first + count):
-        if number // each != turn:
-            turn = number // each
-            generator = torch.Generator().manual_seed((options.seed * 1_000_003 + turn) * 2 + 1)
-            batches = torch.split(torch.randperm(images, generator=generator), options.recipe.batch_size)
-        yield batches[number % each]
-
-
-def _validate(state: State, data: _Data, options: TrainOptions, precision: Precision) -> Score:
+def _validate(state: State, data: Data, options: TrainOptions, precision: Precision) -> Score:
     with state.average.applied(state.network):
-        logits = logits_of(state.network, data.validation, options.size, precision)
-        found = score(logits, data.validation_labels)
-        if found.better_than(state.best):
-            state.best, state.best_epoch = found, state.epoch
-            state.best_weights = {k: v.detach().cpu().clone() for k, v in state.network.state_dict().items()}
-    return found
+        return score(logits_of(state.network, data.validation, options.size, precision), data.validation_labels)
 
 
 def _keep_metrics(folder: Path, state: State, loss: float, found: Score, watcher: Watcher) -> None:
@@ -229,7 +166,7 @@ def _cut_metrics(path: Path, epoch: int) -> None:
 
 
 def _finish(
-    folder: Path, state: State, data: _Data, manifest: Manifest, options: TrainOptions, precision: Precision
+    folder: Path, state: State, data: Data, manifest: Manifest, options: TrainOptions, precision: Precision
 ) -> RunResult:
     if state.best is None:
         raise DivergedError("no epoch gave outputs that are numbers; try another --seed or --init")

@@ -1,5 +1,6 @@
 """All of a run that changes from epoch to epoch: made new, taken up from a checkpoint, written to one."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,19 @@ from trainer.optimise import EMA, make_optimizer, optimizer_tensors, restore_opt
 from trainer.options import TrainOptions
 from trainer.watch import Watcher
 
+Forward = Callable[[Tensor], Tensor]
+
 
 @dataclass
 class State:
     """All that changes from epoch to epoch."""
 
     network: nn.Module
+    forward: Forward
+    """The same network as it is learned through: compiled, or with the gradients of all processes; or itself."""
     optimizer: torch.optim.Optimizer
     average: EMA
+    classes: int
     epoch: int = 0
     steps: int = 0
     """Batches learned from."""
@@ -31,6 +37,14 @@ class State:
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
     speeds: list[float] = field(default_factory=list)
+    parts: int = 1
+    """In which a batch is learned from, one after the other, since the device's memory is too short for all of it."""
+
+    def keep_if_better(self, found: Score) -> None:
+        """Keep the present mean of the weights if validation, which found this, never found better."""
+        if found.better_than(self.best):
+            self.best, self.best_epoch = found, self.epoch
+            self.best_weights = {name: tensor.cpu().clone() for name, tensor in self.average.tensors.items()}
 
 
 def start(manifest: Manifest, options: TrainOptions, device: torch.device, folder: Path, watcher: Watcher) -> State:
@@ -41,7 +55,7 @@ def start(manifest: Manifest, options: TrainOptions, device: torch.device, folde
     model = network.place(model, device)
     head = network.head_names(model)
     optimizer = make_optimizer(model, head if knows else set(model.state_dict()), options.recipe)
-    state = State(model, optimizer, EMA(model, options.recipe.ema_decay))
+    state = State(model, model, optimizer, EMA(model, options.recipe.ema_decay), len(manifest.classes))
     found, problems = checkpoint.latest(folder / "checkpoints")
     for problem in problems:
         watcher.say(f"left out a damaged checkpoint: {problem}")

@@ -12,7 +12,17 @@ from trainer.errors import RecipeError
 _CHOICES = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "time"), "head": ("dense", "flat")}
 
 _FROM_ONE = ("batch_size", "patience", "epochs")
-_SHARES = ("warm_up", "label_smoothing", "ema_decay", "brightness", "contrast", "saturation")
+_SHARES = (
+    "warm_up",
+    "label_smoothing",
+    "ema_decay",
+    "brightness",
+    "contrast",
+    "saturation",
+    "first_size",
+    "last_size",
+    "first_rate",
+)
 
 
 @dataclass(frozen=True)
@@ -58,6 +68,15 @@ class Recipe:
     """The network's own last layer, `dense`; or `flat`: one layer over its last feature map, without pooling."""
     validate_every: int = 0
     """Batches between two validations, which count as one epoch; 0 is once through all images."""
+    mixup: float = 0.0
+    """Alpha of the Beta distribution by which two pictures are laid over one another; 0 does not."""
+    cutmix: float = 0.0
+    """The same for a rectangle of one picture put into another; with both, each batch takes one or the other."""
+    first_size: float = 1.0
+    last_size: float = 1.0
+    """Side of the pictures in the first and in the last epoch, as shares of the size that is validated at."""
+    first_rate: float = 1.0
+    """Learning rate of the first layer, as a share of that of the last features; between them it rises by ratio."""
     epochs: int | None = None
     """At most so many, where nothing else is asked for."""
     init: str | None = None

@@ -1,0 +1,153 @@
+"""`trainer.epoch`: steps in which the device's memory is short, or numbers are none; sizes and rates on the way."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from tests.learning import make_manifest, options
+from trainer import network, recipes
+from trainer.batches import load
+from trainer.compiling import compiled
+from trainer.epoch import train_epoch
+from trainer.errors import TrainerError
+from trainer.evaluate import Precision
+from trainer.manifest import Manifest
+from trainer.optimise import EMA, make_optimizer, step_unless
+from trainer.parallel import Crew
+from trainer.recipes import FAST
+from trainer.run import train
+from trainer.state import State
+from trainer.watch import SILENT
+
+CPU = torch.device("cpu")
+STEADY = replace(FAST, batch_size=8, mixup=0.0, cutmix=0.0)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Manifest:
+    return make_manifest(tmp_path / "pictures")
+
+
+class Short(nn.Module):
+    """A network without dropout and batch norms, on a device whose memory holds so many pictures at a time."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+        self.features = nn.Conv2d(3, 4, 5, stride=4)
+        self.classifier = nn.Linear(4, 2)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Run out of memory, or answer."""
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError
+        answer: Tensor = self.classifier(self.features(images).relu().mean((2, 3)))
+        return answer
+
+
+def one_epoch(manifest: Manifest, folder: Path, room: int) -> tuple[State, float]:
+    """Learn for one epoch on a device of little memory."""
+    wanted = options(recipe=STEADY)
+    torch.manual_seed(0)
+    model = Short(room)
+    optimizer = make_optimizer(model, {"classifier.weight", "classifier.bias"}, wanted.recipe)
+    state = State(model, model, optimizer, EMA(model, wanted.recipe.ema_decay), classes=2, epoch=1)
+    data = load(manifest, wanted, folder / "cache", CPU, SILENT)
+    return state, train_epoch(state, data, wanted, Precision(CPU, bfloat16=False), SILENT, Crew())
+
+
+def test_where_memory_is_short_a_batch_is_learned_from_in_parts(manifest: Manifest, tmp_path: Path) -> None:
+    """Quarters of a batch give the step that all of it at once gives."""
+    whole, loss = one_epoch(manifest, tmp_path, room=8)
+    parted, parted_loss = one_epoch(manifest, tmp_path, room=2)
+    assert (whole.parts, parted.parts) == (1, 4)
+    assert parted_loss == pytest.approx(loss)
+    assert parted.steps == whole.steps
+    for ours, theirs in zip(parted.network.parameters(), whole.network.parameters(), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-5)
+
+
+def test_memory_too_short_for_two_pictures_is_told(manifest: Manifest, tmp_path: Path) -> None:
+    """With what to do about it."""
+    with pytest.raises(TrainerError, match=r"too little memory for squeezenet1_1 at 32 pixels.* smaller --size"):
+        one_epoch(manifest, tmp_path, room=1)
+
+
+@pytest.mark.parametrize("name", ["fast", "article"])
+def test_a_step_of_numbers_that_are_none_moves_nothing(name: str) -> None:
+    """Neither weights nor momentum, with either optimizer; the next good one does."""
+    layer = nn.Linear(3, 2)
+    optimizer = make_optimizer(layer, set(), recipes.load(name))
+    optimizer.param_groups[0]["lr"] = 0.1
+    before = layer.weight.detach().clone()
+    layer(torch.full((1, 3), torch.nan)).sum().backward()
+    step_unless(torch.ones(()), optimizer)
+    assert torch.equal(layer.weight, before)
+    optimizer.zero_grad()
+    layer(torch.ones(1, 3)).sum().backward()
+    step_unless(torch.zeros(()), optimizer)
+    assert torch.isfinite(layer.weight).all()
+    assert not torch.equal(layer.weight, before)
+
+
+def test_pictures_grow_from_epoch_to_epoch_as_the_recipe_says() -> None:
+    """In steps of 32, never beyond the size validated at; networks of one size see only that."""
+    growing = replace(FAST, first_size=0.5, last_size=0.9)
+    wanted = options(size=224, recipe=growing)
+    assert [network.train_size(wanted, share) for share in (0, 0.5, 1)] == [128, 160, 192]
+    assert network.train_size(replace(wanted, recipe=replace(FAST, first_size=1.0, last_size=1.0)), 0.3) == 224
+    assert network.train_size(replace(wanted, arch="vit_b_16"), 0) == 224
+    assert network.train_size(replace(wanted, recipe=replace(growing, head="flat")), 0) == 224
+    assert network.train_size(replace(wanted, size=48), 0) == 32
+
+
+def test_early_layers_learn_slower_where_the_recipe_says_so() -> None:
+    """From `first_rate` of the features' rate up to all of it, by ratio; the head has its own."""
+    model = network.build("resnet18", 2, 32)
+    recipe = replace(FAST, first_rate=0.01)
+    optimizer = make_optimizer(model, network.head_names(model), recipe)
+    peaks = {id(p): group["peak"] for group in optimizer.param_groups for p in group["params"]}
+    of = {name: peaks[id(parameter)] for name, parameter in model.named_parameters()}
+    assert of["conv1.weight"] == pytest.approx(0.01 * recipe.learning_rate)
+    assert of["layer4.1.bn2.bias"] == pytest.approx(recipe.learning_rate)
+    assert of["fc.weight"] == recipe.head_learning_rate
+    features = [rate for name, rate in of.items() if not name.startswith("fc.")]
+    assert features == sorted(features)
+
+
+def test_a_compiled_network_leaves_the_weights_of_the_plain_one(
+    manifest: Manifest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is asked for, training goes through torch's compiler, here without its minute of C++."""
+    seen: list[object] = []
+
+    def compiler(network: nn.Module, *, dynamic: bool) -> object:
+        seen.append(network)
+        return real(network, dynamic=dynamic, backend="aot_eager")
+
+    real = torch.compile
+    monkeypatch.setattr(torch, "compile", compiler)
+    by_compiler = train(manifest, options(epochs=1, compile=True), tmp_path / "compiled", tmp_path / "cache")
+    assert len(seen) == 1
+    plain = train(manifest, options(epochs=1), tmp_path / "plain", tmp_path / "cache")
+    assert len(seen) == 1
+    found = [load_file(tmp_path / run / "model.safetensors") for run in ("compiled", "plain")]
+    assert found[0].keys() == found[1].keys()
+    assert by_compiler.validation_images == plain.validation_images
+
+
+@pytest.mark.parametrize(
+    ("images", "kind", "pays"), [(600, "cuda", False), (40_000, "cuda", True), (40_000, "cpu", False)]
+)
+def test_compiling_is_for_long_runs_on_a_gpu(
+    images: int, kind: str, pays: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thirty epochs of 600 pictures are over before a compiler is; unless told, a CPU never waits for one."""
+    monkeypatch.setattr(torch, "compile", lambda network, **_: ("compiled", network))
+    layer = nn.Linear(1, 1)
+    found = compiled(layer, options(epochs=30), images, torch.device(kind))
+    assert (found is not layer) == pays
