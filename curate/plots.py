@@ -30,6 +30,8 @@ _STYLE: dict[Any, Any] = {
     "font.size": 10,
     "text.color": _INK,
     "text.parse_math": False,  # a class may be called $x$
+    "figure.constrained_layout.w_pad": 0.12,  # inches
+    "figure.constrained_layout.h_pad": 0.12,
     "axes.edgecolor": _QUIET,
     "axes.labelcolor": _INK,
     "axes.titlesize": 11,
@@ -96,7 +98,7 @@ def _mark_best(axes: "Axes", epochs: Sequence[Mapping[str, Any]], best: int) -> 
     value = found["validation_accuracy"]
     axes.plot([best], [value], marker="o", markersize=8, color=_BLUE, markerfacecolor="white", markeredgewidth=1.8)
     # Above the axes: beside the mark it would lie on the curve.
-    axes.set_title(f"{value:.3f} in epoch {best}", loc="right", color=_BLUE)
+    axes.set_title(f"best: {value:.3f} in epoch {best}", loc="right", color=_BLUE)
 
 
 def confusion_matrix(counts: Integers, classes: Sequence[str]) -> bytes:
@@ -122,7 +124,7 @@ def confusion_matrix(counts: Integers, classes: Sequence[str]) -> bytes:
         axes.grid(which="minor", color="white", linewidth=1.5)
         axes.tick_params(which="minor", length=0)
         axes.set_xlabel("answered")
-        axes.set_ylabel("label, and how many images have it")
+        axes.set_ylabel("label, and its images")
         if len(classes) <= _MOST_WITH_NUMBERS:
             _write_cells(axes, counts, shares)
         bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, label="share of the label's images")
@@ -175,7 +177,7 @@ def _draw_bins(axes: "Axes", one: Believed, colour: str, marker: str) -> None:
     low = [value - found.right.interval[0] for value, found in zip(values, one.bins, strict=True)]
     high = [found.right.interval[1] - value for value, found in zip(values, one.bins, strict=True)]
     error = np.maximum([low, high], 0)  # of 20 in 20 the interval ends at 1, less the last bit
-    label = f"{one.name}: off by {calibration_error(one.bins):.3f}"
+    label = f"{one.name} (error {calibration_error(one.bins):.3f})"
     axes.errorbar(
         scores,
         values,

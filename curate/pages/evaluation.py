@@ -142,7 +142,7 @@ def _sheet(
             picture = known.get(found.sha256[row])
             small = thumbnails.small(picture) if picture else None
             number = f"image {picture.id}" if picture else "forgotten"
-            cells.append(plots.Cell(small, f"{number}: {found.scores[row]:.2f}, not {found.label_scores[row]:.2f}"))
+            cells.append(plots.Cell(small, f"{number}: {found.scores[row]:.2f} against {found.label_scores[row]:.2f}"))
         more = len(pair.rows) - len(cells)
         count = f"{len(pair.rows)}" + (f", {more} of them not shown" if more else "")
         rows.append(plots.Row(f"{pair.label} taken for {pair.answered}: {count}", cells))
@@ -164,16 +164,16 @@ def _page(
     drawn: Mapping[str, bytes],
     pairs: Iterator[tuple[ConfusedCard, Shown]],
     count: int,
-    made: Sequence[tuple[str, Any]],
+    made: Sequence[tuple[str, Mapping[str, Any], bool]],
 ) -> Page:
     before, after = _calibration(found)
     wrong = found.accuracy.of - found.accuracy.hits
     figures: list[tuple[str, int | str]] = [
         ("images held out", found.accuracy.of),
-        ("accuracy, and where it may lie", with_interval(found.accuracy)),
+        ("accuracy (95 % interval)", with_interval(found.accuracy)),
         ("wrong answers", wrong),
         ("calibration error", f"{after:.3f}"),
-        ("images a second in training", f"{found.facts['images_per_second']:.0f}"),
+        ("images a second in training", f"{found.facts['images_per_second']:.1f}"),
     ]
     matrix = Plot.of(drawn["confusion.png"], "Confusion matrix: answers by label")
     trust = Plot.of(drawn["reliability.png"], "Reliability diagram: share of right answers by score")
@@ -188,7 +188,7 @@ def _page(
             count,
         ),
         Section("calibration", "Calibration", _CALIBRATION.format(before, after), "plot.html", {"plot": trust}),
-        Section("made", "How it was made", _MADE, "facts.html", {"facts": made}),
+        Section("made", "How it was made", _MADE, "facts.html", {"groups": made}),
     ]
     if "curves.png" in drawn:
         plot = Plot.of(drawn["curves.png"], "Learning curves: loss and accuracy by epoch")
@@ -206,7 +206,7 @@ _CLASSES = (
 )
 _CONFUSED = (
     "What was taken for what, the most frequent first. Of each pair the surest answers come first: where the network is"
-    " sure, look whether it is the label that is wrong. `curate why` and an image's number tell who gave it."
+    " sure, look whether it is the label that is wrong: curate why, with the image's number, tells who gave it."
 )
 _CALIBRATION = (
     "Of answers with a score of 0.8, eight in ten should be right. The mean distance from that, over bins of equally"
@@ -230,8 +230,8 @@ def _worst_first(found: Evaluation) -> list[ClassResult]:
     return sorted(found.per_class(), key=lambda one: (1.0 if one.recall.value is None else one.recall.value, one.name))
 
 
-def _made(found: Evaluation, folder: Path) -> list[tuple[str, Any]]:
-    """What a person needs to make the run again, or to know it from another."""
+def _made(found: Evaluation, folder: Path) -> list[tuple[str, dict[str, Any], bool]]:
+    """What a person needs to make the run again, or to know it: lists, and whether their values are long."""
     facts, options = found.facts, found.facts["options"]
     init = options["init"]
     told = {
@@ -243,14 +243,13 @@ def _made(found: Evaluation, folder: Path) -> list[tuple[str, Any]]:
         "epochs": f"{facts['epochs']} of at most {options['epochs']}; the best is {facts['best_epoch']}",
         "temperature": f"{facts['temperature']:.3f}",
         "computed in": "bfloat16" if facts["bfloat16"] else "float32",
-        "in training": f"{facts['images_per_second']:.1f} images a second",
     }
-    recipe = {f"recipe: {name}": _plain(value) for name, value in options["recipe"].items()}
+    recipe = {name: _plain(value) for name, value in options["recipe"].items()}
     hashes = {
         "SHA-256 of model.safetensors": facts["weights_sha256"],
         "SHA-256 of manifest.csv": digest(folder / "manifest.csv"),
     }
-    return [*told.items(), *recipe.items(), *hashes.items()]
+    return [("Options", told, False), (f"Recipe {recipe.pop('name')}", recipe, False), ("Files", hashes, True)]
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - whatever a recipe may say
