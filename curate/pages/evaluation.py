@@ -181,7 +181,7 @@ def _page(
         Section("classes", "Classes", _CLASSES, "classes.html", {"plot": matrix, "classes": _worst_first(found)}),
         Section(
             "confused",
-            "Confused",
+            "Confused pairs",
             _CONFUSED,
             "confused.html",
             {"cards": pairs, "more": max(0, count - _MOST_PAIRS)},
