@@ -18,6 +18,7 @@ from curate.ingest.intake import FORGOTTEN
 from curate.labelling import Labelling
 from curate.progress import QUIET, Progress
 from curate.project import Project
+from curate.runs import discard_pictures
 from db.batches import chunks
 from db.errors import DatasetError, LabelStudioError
 from db.faults import fault
@@ -95,6 +96,7 @@ def forget(project: Project, given: str, desk: Labelling, progress: Progress = Q
         project.store.remove(image.sha256, image.format)
         fault("image.removed")
     cache.discard(project.private / "pixels", {image.sha256 for image in images})
+    discard_pictures(project.runs, {image.sha256 for image in images})
     tasks = _withdraw(project, wanted.images, desk, progress)
     return ForgetReport([Removed(image.id, image.sha256) for image in images], addresses, copies, tasks)
 

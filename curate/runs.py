@@ -1,11 +1,17 @@
 """Finished runs, and which of them answers when none is named."""
 
+from collections.abc import Collection
+from pathlib import Path
+
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curate.intervals import wilson
 from db.errors import DatasetError
 from db.models import Run, RunState
+
+REPORT, SHEET = "report.html", "confused.png"
+"""Files of a run's folder that show images; `curate evaluate` makes them anew."""
 
 
 def choose(session: Session, name: str | None, classes: list[str]) -> Run:
@@ -39,3 +45,12 @@ def best(session: Session, classes: list[str]) -> Run | None:
 def _interval(run: Run) -> tuple[float, float]:
     images = run.validation_images or 0
     return wilson((run.validation_accuracy or 0.0) * images, images)
+
+
+def discard_pictures(folder: Path, hashes: Collection[str]) -> None:
+    """Take away reports, in any run's folder below `folder`, that may show one of these images."""
+    for manifest in folder.glob("*/manifest.csv"):
+        files = [file for file in (manifest.with_name(REPORT), manifest.with_name(SHEET)) if file.exists()]
+        if files and any(sha256 in manifest.read_text() for sha256 in hashes):
+            for file in files:
+                file.unlink(missing_ok=True)

@@ -6,11 +6,16 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from curate.comparing import compare
 from curate.dedup.search import dedup
 from curate.ingest.folder import import_folder
+from curate.pages.comparison import write_comparison
 from curate.pages.duplicates import write_duplicates
+from curate.pages.evaluation import write_evaluation
+from curate.pages.pictures import pictures_by_hash
 from curate.project import Project
 from tests.browser import NEEDS_BROWSER
+from tests.judging import fill, pretend
 from tests.pictures import encoded, picture
 
 pytestmark = NEEDS_BROWSER
@@ -117,3 +122,35 @@ def test_a_command_is_copied(page: Page, how: str) -> None:
         second.get_by_role("button", name="Copy").click()
     expect(page.locator("#told")).to_have_text(f"Copied: {command}")
     assert page.evaluate("navigator.clipboard.readText()") == command
+
+
+def test_reports_of_runs_open_without_a_complaint(
+    browser: Browser, make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    """Figures and pictures of both pages are decoded, wrong answers can be enlarged, and keys find nothing to copy."""
+    project = make_project("Red", "Blue", name="judged")
+    red = fill(project, tmp_path / "judged-in", {"Red": 4, "Blue": 1})["Red"]
+    pretend(project, "one", dict.fromkeys(red, ("Red", "Red")))
+    pretend(project, "two", {sha256: ("Red", "Blue" if n else "Red") for n, sha256 in enumerate(red)})
+    found = compare(project, "one", "two")
+    with project.database.read() as session:
+        known = pictures_by_hash(session, (one.sha256 for one in found.differing))
+    write_comparison(project, found, known, project.root / "compared.html")
+    reported = write_evaluation(project, "two").file
+    with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
+        page = context.new_page()
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.on("request", lambda request: None if request.url.startswith("data:") else said.append(request.url))
+        for file, images in ((reported, 3 + 3), (project.root / "compared.html", 3)):
+            page.goto(file.as_uri())
+            expect(page.locator("main img")).to_have_count(images)
+            for image in page.locator("main img").all():
+                image.scroll_into_view_if_needed()
+                assert image.evaluate("async image => { await image.decode(); return image.naturalWidth }") >= 64
+            page.keyboard.press("j")
+            page.keyboard.press("c")
+            page.keyboard.press("Enter")
+            expect(page.locator("#zoom-place")).to_have_text("1 of 3")
+        assert said == [reported.as_uri(), (project.root / "compared.html").as_uri()]

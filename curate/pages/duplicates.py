@@ -110,7 +110,7 @@ def write_duplicates(project: Project, path: Path, progress: Progress = QUIET) -
     cards: list[Card] = [*groups, *near.cards, *said.cards]
     shown = sum(len(card.pictures) for card in cards)
     thumbnails = Thumbnails(project.store, side_for(shown))
-    figures = [
+    figures: list[tuple[str, int | str]] = [
         ("images", report.images),
         ("groups", len(groups)),
         ("stand behind a keeper", sum(len(card.members) - 1 for card in groups)),
@@ -128,7 +128,7 @@ def write_duplicates(project: Project, path: Path, progress: Progress = QUIET) -
             _section("said", "What people said", _SAID, said, drawn(said.cards)),
         ]
         title = f"Duplicates in {project.settings.dataset.name}"
-        Page(title, _LEAD, sections, figures, "class, file name, source or number").write(path)
+        Page(title, _LEAD, sections, figures, "class, file name, source or number", commands=True).write(path)
     return ReviewReport(path, len(groups), near.total, said.total)
 
 

@@ -42,10 +42,12 @@ class Page:
     title: str
     lead: str
     sections: Sequence[Section]
-    figures: Sequence[tuple[str, int]] = field(default=())
-    """What is counted, and how many there are."""
+    figures: Sequence[tuple[str, int | str]] = field(default=())
+    """What is counted, and how many there are; a share comes as the text that it is shown as."""
     filter_hint: str = ""
     """What the filter box looks at; a page without it has no such box."""
+    commands: bool = False
+    """Whether its items carry a command to copy."""
 
     def pieces(self) -> Iterator[str]:
         """The page as text, a little at a time."""
@@ -72,8 +74,12 @@ def _templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["thousands"] = "{:,}".format
+    environment.filters["thousands"] = _thousands
     return environment
+
+
+def _thousands(value: int | str) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
 
 
 def _text(name: str) -> str:

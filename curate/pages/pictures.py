@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, aliased
 
 from db.batches import chunks
 from db.models import Class, Image, ImageState, Label, Sighting
+from db.store import relative_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,11 @@ class Picture:
     """The class it is labelled with, if it is."""
     disputed: bool
     """Imports name different classes, and no person has decided."""
+
+    @property
+    def relative_path(self) -> str:
+        """Path below the image store's folder."""
+        return relative_path(self.sha256, self.format)
 
     @property
     def find(self) -> str:
@@ -66,3 +72,12 @@ def pictures(session: Session, ids: Iterable[int]) -> dict[int, Picture]:
                 disputed=bool(conflict),
             )
     return found
+
+
+def pictures_by_hash(session: Session, hashes: Iterable[str]) -> dict[str, Picture]:
+    """Look up images by their SHA-256s; those that were forgotten, or never were here, are not among them."""
+    ids: list[int] = []
+    for batch in chunks(sorted(set(hashes))):
+        here = Image.sha256.in_(batch) & (Image.state != ImageState.FORGOTTEN)
+        ids += session.scalars(select(Image.id).where(here))
+    return {picture.sha256: picture for picture in pictures(session, ids).values()}

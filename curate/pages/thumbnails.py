@@ -34,6 +34,11 @@ def side_for(count: int) -> int:
     return _LARGE if count <= _FEW else _SMALL
 
 
+def data_address(data: bytes, kind: str) -> str:
+    """Give an address that holds a file of media type `kind`."""
+    return f"data:{kind};base64," + base64.b64encode(data).decode()
+
+
 @dataclass(frozen=True)
 class Thumbnails:
     """Makes thumbnails of stored images, no side longer than `side` pixels."""
@@ -43,16 +48,23 @@ class Thumbnails:
 
     def of(self, picture: Picture) -> str | None:
         """Give the thumbnail of an image as a `data:` address, or None: one broken file must not cost the page."""
+        small = self.small(picture)
+        if small is None:
+            return None
+        out = io.BytesIO()
+        small.save(out, "JPEG", quality=_QUALITY)
+        return data_address(out.getvalue(), "image/jpeg")
+
+    def small(self, picture: Picture) -> Pictures.Image | None:
+        """Give the thumbnail itself, RGB, or None."""
         try:
             with Pictures.open(io.BytesIO(self.store.read(picture.sha256, picture.format))) as opened:
                 opened.draft("RGB", (2 * self.side, 2 * self.side))  # a JPEG is decoded no larger than needed
                 small = to_rgb(opened)
                 small.thumbnail((self.side, self.side), reducing_gap=3.0)
-                out = io.BytesIO()
-                small.save(out, "JPEG", quality=_QUALITY)
+                return small
         except Exception:  # noqa: BLE001 - decoders raise all sorts of things; none of them is the page's business
             return None
-        return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
     def along(
         self, items: Iterable[T], of: Callable[[T], Sequence[Picture]], advance: Callable[[int], None]

@@ -85,7 +85,7 @@
     } else if (key === "j" || key === "ArrowRight") step(1);
     else if (key === "k" || key === "ArrowLeft") step(-1);
     else if (key === "/" && filter) filter.focus();
-    else if (key === "c" && current) copy(current.querySelector("[data-copy]"));
+    else if (key === "c" && current?.querySelector("[data-copy]")) copy(current.querySelector("[data-copy]"));
     else if (key === "Enter" && event.target === current) {
       const first = current.querySelector("button.picture");
       if (first) enlarge(first);
