@@ -12,7 +12,7 @@ from trainer.errors import RecipeError
 _CHOICES = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "time"), "head": ("dense", "flat")}
 
 _FROM_ONE = ("batch_size", "patience", "epochs")
-_SHARES = ("warm_up", "label_smoothing", "ema_decay", "brightness", "contrast", "saturation")
+_SHARES = ("warm_up", "label_smoothing", "ema_decay", "brightness", "contrast", "saturation", "spoil")
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class Recipe:
     """At most so many, where nothing else is asked for."""
     init: str | None = None
     """First weights, where nothing else is asked for."""
+    spoil: float = 0.0
+    """Share of the pictures that get a scribble, a filled shape or an erased patch."""
 
     def __post_init__(self) -> None:
         """Refuse words that mean nothing. Raises RecipeError."""
