@@ -166,8 +166,8 @@ def _shape(images: Tensor, generator: torch.Generator) -> Tensor:
     centres = torch.rand(count, 2, generator=generator) * side
     angles = torch.rand(count, generator=generator) * math.tau
     corners = _CORNERS[torch.randint(len(_CORNERS), (count,), generator=generator)]
-    given = (tensor.to(images.device) for tensor in (centres, sizes, angles, corners))
-    return _paint(images, polygon_cover(*given, height, width), generator)
+    cover = polygon_cover(centres, sizes, angles, corners, height, width, images.device)
+    return _paint(images, cover, generator)
 
 
 def _erase(images: Tensor, generator: torch.Generator) -> Tensor:
@@ -193,7 +193,7 @@ def _sizes(count: int, generator: torch.Generator) -> Tensor:
 
 def _boxes(shares: Tensor, images: Tensor) -> Tensor:
     height, width = images.shape[2:]
-    return box_cover((shares * torch.tensor([width, height, width, height])).to(images.device), height, width)
+    return box_cover(shares * torch.tensor([width, height, width, height]), height, width, images.device)
 
 
 def _paint(images: Tensor, cover: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,7 +1,7 @@
 """Strokes, boxes and shapes as covers: for each pixel of each picture, how much of it is drawn over, 0 to 1.
 
-Covers are (B, 1, H, W) on the device of what they are made from; edges are smooth. Lengths are in pixels, from the
-upper left corner of the picture.
+Covers are (B, 1, H, W) on the device asked for, with smooth edges. What they are made from lies on the CPU, where it is
+drawn by chance; lengths are in pixels, from the upper left corner of the picture.
 """
 
 import math
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 
-def box_cover(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Cover of boxes, (B, 4): left, top, width, height. It adds up to their area, whatever part of a pixel they end in."""
-    left, top, across, down = boxes.view(-1, 4, 1).unbind(1)
+def box_cover(boxes: Tensor, height: int, width: int, device: torch.device) -> Tensor:
+    """Cover of boxes, (B, 4): left, top, width, height. Its sum is their area, whatever part of a pixel they end in."""
+    left, top, across, down = boxes.to(device).view(-1, 4, 1).unbind(1)
     columns = _overlap(left, across, width).view(len(boxes), 1, 1, width)
     rows = _overlap(top, down, height).view(len(boxes), 1, height, 1)
     return rows * columns
@@ -23,13 +23,16 @@ def _overlap(start: Tensor, length: Tensor, pixels: int) -> Tensor:
     return (torch.minimum(start + length, at + 1) - torch.maximum(start, at)).clamp(0, 1)
 
 
-def polygon_cover(centres: Tensor, axes: Tensor, angles: Tensor, corners: Tensor, height: int, width: int) -> Tensor:
+def polygon_cover(
+    centres: Tensor, axes: Tensor, angles: Tensor, corners: Tensor, height: int, width: int, device: torch.device
+) -> Tensor:
     """Cover of regular polygons of so many `corners`, stretched and turned; with many corners, of ellipses.
 
     Centres and half-axes are (B, 2), x first; angles in radians and corners are (B,).
     """
-    rows = torch.arange(height, device=centres.device).view(1, height, 1) + 0.5 - centres[:, 1].view(-1, 1, 1)
-    columns = torch.arange(width, device=centres.device).view(1, 1, width) + 0.5 - centres[:, 0].view(-1, 1, 1)
+    centres, axes, angles, corners = (given.to(device) for given in (centres, axes, angles, corners))
+    rows = torch.arange(height, device=device).view(1, height, 1) + 0.5 - centres[:, 1].view(-1, 1, 1)
+    columns = torch.arange(width, device=device).view(1, 1, width) + 0.5 - centres[:, 0].view(-1, 1, 1)
     cos, sin = torch.cos(angles).view(-1, 1, 1), torch.sin(angles).view(-1, 1, 1)
     x = (columns * cos + rows * sin) / axes[:, 0].view(-1, 1, 1)
     y = (rows * cos - columns * sin) / axes[:, 1].view(-1, 1, 1)
@@ -58,7 +61,7 @@ def smooth_curve(controls: Tensor, samples: int) -> Tensor:
 
 
 def stroke_cover(points: Tensor, halves: Tensor, height: int, width: int, device: torch.device) -> Tensor:
-    """Cover of lines through points, (B, N, 2) on the CPU, x first, with a round brush of half-widths (B,).
+    """Cover of lines through points, (B, N, 2), x first, with a round brush of half-widths (B,).
 
     Each piece is measured only in a window around it that holds the longest piece: a thirtieth of the work of measuring
     every pixel to every piece.
