@@ -36,8 +36,8 @@ def draw(report: "RobustnessReport", example: Pixels, chance: float) -> bytes:
     rows = -(-panels // columns)
     figure = Figure(figsize=(columns * _PANEL[0], rows * _PANEL[1] + 0.5), layout="constrained")
     figure.suptitle(
-        f"{report.run}: accuracy on {report.images} validation images, as they are {report.clean:.1%} (dashed),"
-        f" and spoilt; bands are intervals of 95 %",
+        f"{report.run}: accuracy on {report.images} validation images, as they are {report.clean:.1%} (dashed;"
+        " dotted: guessing), and spoilt; bands are intervals of 95%",
         fontsize=11,
     )
     cells = figure.subfigures(rows, columns, squeeze=False).ravel()

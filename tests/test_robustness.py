@@ -15,14 +15,15 @@ from curate.intervals import wilson
 from curate.project import Project
 from curate.robustness import measure_run
 from curate.split import split
-from curate.training import options_from, train_run
+from curate.training import manifest_of, options_from, train_run
 from db.errors import ConfigError, DatasetError
 from tests.conftest import Cli
 from tests.pictures import write_folder
 from trainer.cache import Pixels
 from trainer.corrupt import CORRUPTIONS
 from trainer.evaluate import Precision
-from trainer.predict import Predictor
+from trainer.manifest import VALIDATION
+from trainer.predict import Answer, Predictor
 from trainer.robustness import measure
 from trainer.watch import Silent
 
@@ -159,12 +160,16 @@ def learned(make_project: Callable[..., Project], tmp_path: Path) -> Project:
 def test_the_command_measures_a_run_on_the_images_it_was_validated_on(
     learned: Project, cli: Cli, tmp_path: Path
 ) -> None:
-    """JSON with every corruption, its strengths and intervals, the run's own accuracy, and a plot that opens."""
+    """JSON with every corruption, its strengths and intervals, how right its plain answers are, a plot that opens."""
     ran = cli("robustness", "--project", learned.root, "--json", check=True)
     found = ran.json
     assert (found["run"], found["images"]) == ("0001-squeezenet1_1", 8)
-    status = cli("status", "--project", learned.root, "--json", check=True).json
-    assert found["clean"] == status["runs"][0]["validation_accuracy"]
+    held_out = manifest_of(learned, 1).side(VALIDATION)
+    answers = Predictor.load(learned.runs / found["run"]).stream(item.path.read_bytes for item in held_out)
+    right = [
+        answer.label == item.label for answer, item in zip(answers, held_out, strict=True) if isinstance(answer, Answer)
+    ]
+    assert (found["clean"], len(right)) == (sum(right) / 8, 8)
     assert list(found["corruptions"]) == list(found["strengths"]) == list(CORRUPTIONS) == list(found["units"])
     for name, strengths in found["strengths"].items():
         assert [one["strength"] for one in strengths] == list(CORRUPTIONS[name].strengths)
