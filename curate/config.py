@@ -177,7 +177,7 @@ class TrainSettings(_Section):
     """Defaults of `curate train`. What is None the recipe says, or else what its option's help does."""
 
     recipe: str = "fast"
-    """`fast`, `article`, `scratch`, or a TOML file copied from one of them."""
+    """`fast`, `article`, `scratch`, `noise`, or a TOML file copied from one of them."""
     arch: str = "resnet50"
     init: str | None = None
     """`imagenet`, `none`, or a safetensors file."""

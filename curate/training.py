@@ -1,6 +1,6 @@
 """`curate train`: the present split handed to the trainer, and its run folder noted in the database."""
 
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +23,7 @@ from trainer.options import TrainOptions
 from trainer.predict import read_run
 from trainer.recipes import load
 from trainer.run import RunResult, train
+from trainer.watch import Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +201,11 @@ def _note(project: Project, run: Run, result: RunResult) -> None:
         row.best_epoch, row.validation_accuracy = result.best_epoch, result.validation_accuracy
         row.validation_images, row.images_per_second = result.validation_images, result.images_per_second
         row.weights_sha256 = result.weights_sha256
+
+
+def watched(progress: Progress) -> AbstractContextManager[Watcher]:
+    """Show what the trainer does as this program's progress, inside this context."""
+    return _Shown(progress)
 
 
 class _Shown:

@@ -43,6 +43,12 @@ def test_the_article_is_told_as_it_was() -> None:
     assert (article.init, scratch.init) == ("imagenet", "none")
 
 
+def test_noise_is_the_article_drawn_over() -> None:
+    """Half of the pictures are spoilt, and nothing else differs; no other recipe spoils any."""
+    assert load("noise") == replace(load("article"), name="noise", spoil=0.5)
+    assert {name for name in recipes.names() if load(name).spoil} == {"noise"}
+
+
 def test_a_recipe_can_be_copied_and_changed(tmp_path: Path) -> None:
     """A file beside curate.toml, or in the folder one is in, is a recipe by its name."""
     path = recipe_file(tmp_path, rotation="10", patience="3")
@@ -60,6 +66,7 @@ def test_a_recipe_can_be_copied_and_changed(tmp_path: Path) -> None:
         ({"learning_rate": "-0.1"}, "learning_rate is -0.1; it must be 0 or more"),
         ({"zoom": "nan"}, "zoom is nan"),
         ({"warm_up": "1.5"}, "warm_up is 1.5; it is a share"),
+        ({"spoil": "2"}, "spoil is 2.0; it is a share"),
         ({"head": "="}, "no valid TOML"),
     ],
 )
@@ -71,7 +78,7 @@ def test_a_recipe_that_cannot_be_followed_is_refused(tmp_path: Path, changed: di
 
 def test_what_is_no_recipe_is_told(tmp_path: Path) -> None:
     """A wrong name lists those there are; a file that is gone, or lacks keys, is named."""
-    with pytest.raises(RecipeError, match="there are article, fast, scratch"):
+    with pytest.raises(RecipeError, match="there are article, fast, noise, scratch"):
         load("fats")
     with pytest.raises(RecipeError, match=r"cannot read the recipe .*gone\.toml"):
         load("gone.toml", tmp_path)

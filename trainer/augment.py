@@ -1,4 +1,4 @@
-"""Pictures varied in batch, on the device that trains: one affine sampling, then light and colour.
+"""Pictures varied in batch, on the device that trains: one affine sampling, light and colour, what is drawn over them.
 
 Every number is drawn from a generator on the CPU, so that a run can be repeated, and resumed, on any device.
 """
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from trainer.corrupt import spoil
 from trainer.recipes import Recipe
 
 MEAN = (0.485, 0.456, 0.406)
@@ -33,7 +34,7 @@ def vary(pixels: Tensor, size: int, recipe: Recipe, generator: torch.Generator) 
     # The border goes on outside: catalogue pictures then stay on their white page.
     images = functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
     light = draw_light(len(images), recipe, generator).to(images.device, non_blocking=True)
-    return normalise(change_light(images, light))
+    return normalise(spoil(change_light(images, light), recipe.spoil, generator))
 
 
 def _as_float(pixels: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ def train(
     around: Surroundings,
     recipe: Annotated[
         str | None,
-        typer.Option(metavar="NAME|FILE", help="fast, article, scratch, or a file copied from one of them."),
+        typer.Option(metavar="NAME|FILE", help="fast, article, scratch, noise, or a file copied from one of them."),
     ] = None,
     arch: Annotated[str | None, typer.Option(metavar="NAME", help="Any torchvision classifier.")] = None,
     init: Annotated[

@@ -22,6 +22,7 @@ _SHARES = (
     "first_size",
     "last_size",
     "first_rate",
+    "spoil",
 )
 
 
@@ -81,6 +82,8 @@ class Recipe:
     """At most so many, where nothing else is asked for."""
     init: str | None = None
     """First weights, where nothing else is asked for."""
+    spoil: float = 0.0
+    """Share of the pictures that get a scribble, a filled shape or an erased patch."""
 
     def __post_init__(self) -> None:
         """Refuse words that mean nothing. Raises RecipeError."""
