@@ -121,7 +121,7 @@ def explain_pictures(project: Project, given: Sequence[str], asked: Asked, progr
             rows = list(work.rows(files[start : start + each], report, task))
             if rows:
                 path = _numbered(output, len(report.files) + 1)
-                sheet = render(f"What {chosen.name} looks at", rows, FORMATS[path.suffix.lower()])
+                sheet = render(f"Where run {chosen.name} looks for its answers", rows, FORMATS[path.suffix.lower()])
                 write_atomically(path, sheet)
                 report.files.append(path)
     return report

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EVIDENCE, DIFFERENCE = "#d7191c", "#1f5fd0"
 """Colours of what speaks for the answer, and of what speaks for it rather than for another: told apart by anyone."""
-_DARK, _DIM, _PALE = "#222222", "#666666", "#e6e6e6"
+_DARK, _DIM, _FRAME, _PALE = "#222222", "#666666", "#bbbbbb", "#e6e6e6"
 _DPI = 100
 _MARGIN, _GAP = 0.25, 0.2
 _CELL = 2.35
@@ -69,8 +69,11 @@ def _head(figure: "Figure", title: str) -> None:
     top = figure.get_figheight()
     _write(figure, _MARGIN, top - 0.32, title, size=14, weight="bold")
     legend = (
-        (EVIDENCE, "red: places that speak for the answer (Grad-CAM)"),
-        (DIFFERENCE, "blue: places that speak for it and not for the other class (Finer-CAM)"),
+        (EVIDENCE, "red: places that speak for the answer (Grad-CAM), the strongest of each picture in full colour"),
+        (
+            DIFFERENCE,
+            "blue: places that speak for the answer and not for the other class, whose bar is blue (Finer-CAM)",
+        ),
     )
     for number, (colour, words) in enumerate(legend):
         y = top - 0.6 - 0.22 * number
@@ -96,8 +99,8 @@ def _draw(figure: "Figure", row: Row, top: float) -> None:
         _write(figure, left, top - 0.48, title, size=9.5, color=colour)
         axes = _axes(figure, left, bottom, _CELL, _CELL)
         axes.imshow(pixels, interpolation="lanczos")
-        axes.set_anchor("NW")
-        axes.set_axis_off()
+        axes.set(xticks=[], yticks=[], anchor="N")
+        axes.spines[:].set(color=_FRAME, linewidth=0.6)  # many a picture is as white as the sheet
         if not found:
             axes.text(0.5, 0.5, "nothing does", ha="center", transform=axes.transAxes, color=colour, size=11)
     left = _MARGIN + 3 * (_CELL + _GAP)
@@ -111,10 +114,10 @@ def _overlaid(picture: Image.Image, heat: NDArray[np.float32], colour: str) -> N
     from matplotlib.colors import to_rgb  # noqa: PLC0415 - as above
 
     over = Image.fromarray(heat).resize(picture.size, Image.Resampling.BICUBIC)
-    alpha = 0.8 * np.clip(np.asarray(over, dtype=float), 0, 1)[..., None]
-    grey = 0.25 + 0.75 * np.asarray(picture.convert("L"), dtype=float)[..., None] / 255
-    # Multiplied, not mixed in: lines stay dark under the heat, and what is drawn in them can still be seen.
-    tinted: NDArray[np.float64] = grey * (1 - alpha + alpha * np.array(to_rgb(colour)))
+    alpha = 0.85 * np.clip(np.asarray(over, dtype=float), 0, 1)[..., None]
+    grey = 0.3 + 0.7 * np.asarray(picture.convert("L"), dtype=float)[..., None] / 255
+    # Between mixing, which hides what lies under the heat, and multiplying, which shows no heat on a dark guitar.
+    tinted: NDArray[np.float64] = grey * (1 - alpha) + alpha * (0.4 + 0.6 * grey) * np.array(to_rgb(colour))
     return tinted
 
 
