@@ -28,7 +28,7 @@ Heat = NDArray[np.float32]
 """(side, side), from 0 to 1, which is this picture's hottest place; all 0 where nothing speaks for what was asked."""
 
 _BATCH = 8
-"""Pictures at once: gradients need every layer's outputs, 0.3 GB a picture and its mirror image in a ResNet-50."""
+"""Pictures at once: gradients need every layer's outputs, 172 MB for a picture and its mirror image in a ResNet-50."""
 _NCHW, _TOKENS = 4, 3
 """Axes of a feature map, and of a sequence of tokens."""
 
