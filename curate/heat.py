@@ -145,6 +145,8 @@ def _write(figure: "Figure", x: float, y: float, words: str, **style: Any) -> No
 
 def percent(probability: float) -> str:
     """Say a probability so that nothing but certainty reads as certain."""
+    if 0 < probability < 0.001 or 0.999 < probability < 1:  # noqa: PLR2004 - a tenth of a percent
+        return "<0.1%" if probability < 0.5 else ">99.9%"  # noqa: PLR2004 - either end
     return f"{probability:.0%}" if 0.01 <= probability <= 0.99 else f"{probability:.1%}"  # noqa: PLR2004 - 1 and 99 %
 
 

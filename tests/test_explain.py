@@ -11,7 +11,7 @@ from torch import nn
 
 from curate import explaining
 from curate.explaining import Asked, explain_pictures
-from curate.heat import Row, render
+from curate.heat import Row, percent, render
 from curate.ingest.folder import import_folder
 from curate.predicting import predict_files
 from curate.project import Project
@@ -287,3 +287,9 @@ def test_names_are_drawn_as_they_are() -> None:
     row = Row(picture(1), name, name, "$", heat, heat, [(name, 1.0), ("$", 0.0)], outside=True)
     for image_format in ("png", "jpeg"):
         assert render(name[:40], [row], image_format)
+
+
+def test_nearly_certain_never_reads_as_certain() -> None:
+    """Shares are whole percents, with more care at both ends."""
+    given = (0.0, 0.0001, 0.004, 0.01, 0.456, 0.99, 0.996, 0.9997)
+    assert [percent(p) for p in given] == ["0.0%", "<0.1%", "0.4%", "1%", "46%", "99%", "99.6%", ">99.9%"]
