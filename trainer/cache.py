@@ -35,11 +35,20 @@ def square(data: bytes, side: int) -> Pixels:
 
     Squeezed, not cropped: a guitar fills its picture from edge to edge, and a centre crop would lose the headstock.
     """
+    return squeeze(decode(data, side), side)
+
+
+def decode(data: bytes, side: int) -> Image.Image:
+    """Decode an image, upright and RGB, for a square of this side. Raises what the decoder raises."""
     with Image.open(io.BytesIO(data)) as image:
         # Huge JPEGs are decoded at a fraction of their size, at least twice the side so that it does not show.
         image.draft("RGB", (2 * side, 2 * side))
-        rgb = to_rgb(image)
-    return np.asarray(rgb.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0))
+        return to_rgb(image)
+
+
+def squeeze(image: Image.Image, side: int) -> Pixels:
+    """Bring all of an RGB image into a square, (side, side, 3)."""
+    return np.asarray(image.resize((side, side), Image.Resampling.BILINEAR, reducing_gap=3.0))
 
 
 def load(items: Sequence[Item], side: int, folder: Path, watcher: Watcher = SILENT) -> Pixels:

@@ -1,0 +1,178 @@
+"""Where a network looks for its answer, and for it rather than for another: Grad-CAM and Finer-CAM, by autograd alone.
+
+Both are one question with two directions in the space of outputs. Grad-CAM (Selvaraju et al., ICCV 2017) asks which
+places of the last feature map raise the output of a class: each channel is weighted by its mean gradient, the sum is
+cut off below zero. Finer-CAM (Zhang et al., CVPR 2025) asks the same of the difference to the output of a similar
+class, in full strength: what both classes share falls away, and what tells them apart stays.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from math import isqrt
+from typing import TypeGuard
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+
+from trainer import network
+from trainer.augment import to_input
+from trainer.cache import Pixels
+from trainer.errors import WeightsError
+from trainer.predict import Answer, Predictor
+
+Heat = NDArray[np.float32]
+"""(side, side), from 0 to 1, which is this picture's hottest place; all 0 where nothing speaks for what was asked."""
+
+_BATCH = 8
+"""Pictures at once: gradients need every layer's outputs, 172 MB for a picture and its mirror image in a ResNet-50."""
+_NCHW, _TOKENS = 4, 3
+"""Axes of a feature map, and of a sequence of tokens."""
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """An answer and its reasons. Maps lie over the whole picture, squeezed to the square that the network sees."""
+
+    answer: Answer
+    against: int
+    """The class that `difference` compares with."""
+    evidence: Heat
+    """What speaks for the answer (Grad-CAM)."""
+    difference: Heat
+    """What speaks for the answer and not for `against` (Finer-CAM)."""
+
+
+def explain(predictor: Predictor, pixels: Pixels, against: Sequence[int | None]) -> list[Explanation]:
+    """Explain the answers for squares, (N, side, side, 3) bytes, each against a class, or the second most probable.
+
+    A class that is itself the answer gives way to the second most probable. As the answer is the mean over a picture
+    and its mirror image, so are the maps. Raises WeightsError for a network without any feature map.
+    """
+    answers = predictor.answers(pixels)
+    others = [runner_up(a) if other in {None, a.label} else other for a, other in zip(answers, against, strict=True)]
+    found = []
+    for start in range(0, len(answers), _BATCH):
+        part = slice(start, start + _BATCH)
+        images = to_input(torch.tensor(pixels[part]).to(predictor.precision.device), predictor.size)
+        towards = _directions([a.label for a in answers[part]], others[part], len(predictor.classes))
+        heat = _heat(predictor.model, images, towards.to(images.device))
+        for answer, other, (evidence, difference) in zip(answers[part], others[part], heat, strict=True):
+            found.append(Explanation(answer, int(other or 0), evidence, difference))
+    return found
+
+
+def runner_up(answer: Answer) -> int:
+    """Give the second most probable class."""
+    others = [p if label != answer.label else -1.0 for label, p in enumerate(answer.probabilities)]
+    return max(range(len(others)), key=others.__getitem__)
+
+
+def _directions(labels: Sequence[int], others: Sequence[int | None], classes: int) -> Tensor:
+    """(2, N, classes): towards each label, and from the other class to it."""
+    towards = functional.one_hot(torch.tensor(labels), classes).float()
+    return torch.stack([towards, towards - functional.one_hot(torch.tensor(others), classes).float()])
+
+
+def _heat(model: nn.Module, images: Tensor, directions: Tensor) -> NDArray[np.float32]:
+    """(N, directions, size, size) for (N, 3, size, size) images, each from 0 to 1."""
+    both = torch.cat([images, images.flip(3)]).contiguous(memory_format=torch.channels_last)
+    straight, mirrored = class_maps(model, both, torch.cat([directions, directions], dim=1)).chunk(2, dim=1)
+    maps = ((straight + mirrored.flip(3)) / 2).relu()
+    maps = functional.interpolate(maps.transpose(0, 1), images.shape[2:], mode="bilinear")
+    hottest = maps.amax((2, 3), keepdim=True)
+    scaled: NDArray[np.float32] = torch.where(hottest > 0, maps / hottest, 0.0).cpu().numpy()
+    return scaled
+
+
+def class_maps(model: nn.Module, images: Tensor, directions: Tensor) -> Tensor:
+    """Weigh the last feature map of each image by what moves the outputs along each of its directions.
+
+    For (B, 3, side, side) images and (D, B, classes) directions gives (D, B, h, w), with their signs. Raises
+    WeightsError for a network without any feature map.
+    """
+    model.eval()
+    with torch.enable_grad(), _watched(model) as watched:
+        outputs = model(images).float()
+        last = watched.last_map()
+        found = []
+        for direction in directions:
+            (gradient,) = torch.autograd.grad((outputs * direction).sum(), last, retain_graph=True)
+            weights = _as_map(gradient).mean((2, 3), keepdim=True)
+            found.append((weights * _as_map(last.detach())).sum(1).float())
+    return torch.stack(found)
+
+
+@dataclass
+class _Watched:
+    """What layers gave in one pass, in the order in which they ended, and what came into the last."""
+
+    maps: list[Tensor] = field(default_factory=list)
+    head_input: Tensor | None = None
+
+    def last_map(self) -> Tensor:
+        """Give the last output that still has places and on which the answer depends.
+
+        Behind a transformer's last attention only the class token counts, so its patches there, though outputs of a
+        layer, say nothing: their gradient is exactly zero. The gradient asked for is that of the last layer's input,
+        because a last layer may be new, and all zero. Whether a map of a convolution counts needs no such question.
+        """
+        for found in reversed(self.maps):
+            if found.ndim == _NCHW or self._patches_count(found):
+                return found
+        raise WeightsError("this network has no layer whose outputs have places, so there is nothing to lay over them")
+
+    def _patches_count(self, tokens: Tensor) -> bool:
+        if self.head_input is None:
+            return False
+        flat = self.head_input.flatten(1)
+        # Neither sum nor sum of squares, both of which a layer norm makes constant.
+        probe = (flat * torch.linspace(-1, 1, flat.shape[1], device=flat.device)).sum()
+        found = torch.autograd.grad(probe, tokens, retain_graph=True, allow_unused=True, materialize_grads=True)
+        return bool(found[0][:, 1:].any())
+
+
+@contextmanager
+def _watched(model: nn.Module) -> Iterator[_Watched]:
+    """Keep what every layer before the last gives, if it has places, while in this context."""
+    watched = _Watched()
+    head = {name.rpartition(".")[0] for name in network.head_names(model)}
+
+    def keep(layer: nn.Module, _given: object, output: object) -> None:
+        # Adaptive pooling brings a VGG's map to 7 x 7 even where it is smaller: places that are none.
+        if watched.head_input is None and not isinstance(layer, nn.AdaptiveAvgPool2d) and _has_places(output):
+            watched.maps.append(output)
+
+    def begin_head(_layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        watched.head_input = given[0]
+
+    hooks = [layer.register_forward_hook(keep) for layer in model.modules()]
+    hooks += [layer.register_forward_pre_hook(begin_head) for name, layer in model.named_modules() if name in head]
+    try:
+        yield watched
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _has_places(output: object) -> TypeGuard[Tensor]:
+    if not isinstance(output, Tensor):
+        return False
+    if output.ndim == _NCHW:
+        return output.shape[2] == output.shape[3] > 1 or output.shape[1] == output.shape[2] > 1
+    patches = output.shape[1] - 1 if output.ndim == _TOKENS else 0
+    return patches > 1 and isqrt(patches) ** 2 == patches
+
+
+def _as_map(output: Tensor) -> Tensor:
+    """(B, channels, h, w) of a layer's output, whose channels may come last, or of tokens behind a class token.
+
+    Pictures are square, and so are their maps: the two axes of equal length are those of the places.
+    """
+    if output.ndim == _TOKENS:
+        side = isqrt(output.shape[1] - 1)
+        return output[:, 1:].transpose(1, 2).reshape(len(output), -1, side, side)
+    return output if output.shape[2] == output.shape[3] else output.permute(0, 3, 1, 2)
