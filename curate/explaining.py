@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from curate import lookup, runs
@@ -15,16 +16,16 @@ from curate.ingest.facts import header_refusal
 from curate.ingest.folder import image_files, read_file
 from curate.progress import QUIET, Progress, Task
 from curate.project import Project
-from curate.scribble import scribbled
 from db.errors import ConfigError, DatasetError
 from db.files import write_atomically
 from db.models import ImageState
 from db.reasons import Reason, Refusal
+from trainer.batches import cached_side
 from trainer.cache import Pixels, decode, squeeze
+from trainer.corrupt import scribble
 from trainer.explain import Explanation, explain
 from trainer.explain import runner_up as second
 from trainer.predict import Answer, Predictor
-from trainer.run import cached_side
 
 FORMATS = {".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
 _ROWS = 40
@@ -33,6 +34,8 @@ _BATCH = 8
 _SHOWN_SIDE = 420
 """Pixels of the longer side of a picture on a sheet."""
 _TOP = 3
+_STROKES = 3
+"""Of a scribble: the article's was a few."""
 _LONGEST_PATH = 60
 
 
@@ -266,3 +269,10 @@ def _change(explained: Explained) -> str:
             f"the answer flips from {short(was.label)} {percent(was.score)} to {short(now.label)} {percent(now.score)}"
         )
     return f"the answer stays {short(was.label)}, {percent(was.score)} before and {percent(now.score)} after"
+
+
+def scribbled(image: Image.Image, seed: int) -> Image.Image:
+    """Draw a few strokes over an RGB picture: the article's experiment. The same seed draws the same strokes."""
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1)[None].float() / 255
+    drawn = scribble(pixels, _STROKES, torch.Generator().manual_seed(seed))
+    return Image.fromarray((drawn[0] * 255).round().byte().permute(1, 2, 0).numpy())

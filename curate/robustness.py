@@ -13,11 +13,11 @@ from curate.training import manifest_of, watched
 from db.errors import ConfigError
 from db.files import write_atomically
 from trainer import cache
+from trainer.batches import cached_side
 from trainer.corrupt import CORRUPTIONS
 from trainer.manifest import TRAIN, VALIDATION, labels_of
 from trainer.predict import Predictor
 from trainer.robustness import Robustness, measure
-from trainer.run import cached_side
 
 
 @dataclass(frozen=True, slots=True)

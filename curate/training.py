@@ -17,6 +17,7 @@ from db.errors import DatasetError
 from db.faults import fault
 from db.models import Image, Run, RunState, Snapshot, SnapshotItem
 from db.models.base import now
+from trainer import parallel
 from trainer.errors import DivergedError, ManifestError, WeightsError
 from trainer.manifest import Item, Manifest
 from trainer.options import TrainOptions
@@ -34,6 +35,8 @@ class TrainReport:
     snapshot: int
     result: RunResult
     resumed: bool
+    leads: bool = True
+    """Whether this process tells of it: of several under `torchrun` one does."""
 
 
 _EPOCHS = 30
@@ -74,8 +77,13 @@ def train_run(
     A run of the same options on the same split that was stopped is taken up where it stopped: its end is the same as a
     new one's. With `resume` the run stopped last is taken up with its own options, whatever they were. Raises
     DatasetError when there is nothing to train on or to resume, and TrainerError.
+
+    Under `torchrun` all processes learn from one split together, and the first notes the run.
     """
     with ExitStack() as stack:
+        crew = stack.enter_context(parallel.crew())
+        if not crew.leads:
+            return _follow(project, crew)
         run, resumed = _take_up(project, options, stack) if not resume else _take_up_last(project, stack)
         if run is None:
             run = _begin(project, options, stack)
@@ -84,11 +92,34 @@ def train_run(
         if resumed:
             progress.say(f"going on with run {run.name}")
         result = _finished(folder, run) if resumed else None
+        crew.agreed(_Given(run.name, wanted=result is None))
         if result is None:
             result = _train(project, run, manifest, folder, progress)
         fault("run.before_row")
         _note(project, run, result)
         return TrainReport(run.name, run.snapshot_id, result, resumed)
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What the process that leads tells the others that `torchrun` started."""
+
+    run: str
+    wanted: bool
+    """Whether there is anything to learn: a run may have been finished but for its row."""
+
+
+def _follow(project: Project, crew: parallel.Crew) -> TrainReport:
+    """Learn along with the process that leads, which alone writes and tells."""
+    given = crew.agreed(_Given("", wanted=False))
+    with project.database.read() as session:
+        run = session.scalars(select(Run).where(Run.name == given.run)).one()
+    folder = project.runs / run.name
+    if not given.wanted:
+        return TrainReport(run.name, run.snapshot_id, _result(read_run(folder)), resumed=True, leads=False)
+    manifest, options = manifest_of(project, run.snapshot_id), TrainOptions.from_dict(run.options)
+    result = train(manifest, options, folder, project.private / "pixels")
+    return TrainReport(run.name, run.snapshot_id, result, resumed=False, leads=False)
 
 
 def manifest_of(project: Project, snapshot_id: int) -> Manifest:
@@ -178,7 +209,11 @@ def _finished(folder: Path, run: Run) -> RunResult | None:
         return None
     if found["options"] != run.options:
         return None
-    return RunResult(**{name: found[name] for name in RunResult.__dataclass_fields__})
+    return _result(found)
+
+
+def _result(record: dict[str, Any]) -> RunResult:
+    return RunResult(**{name: record[name] for name in RunResult.__dataclass_fields__})
 
 
 def _train(project: Project, run: Run, manifest: Manifest, folder: Path, progress: Progress) -> RunResult:

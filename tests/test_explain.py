@@ -10,12 +10,11 @@ from PIL import Image
 from torch import nn
 
 from curate import explaining
-from curate.explaining import Asked, explain_pictures
+from curate.explaining import Asked, explain_pictures, scribbled
 from curate.heat import Row, percent, render
 from curate.ingest.folder import import_folder
 from curate.predicting import predict_files
 from curate.project import Project
-from curate.scribble import scribbled
 from curate.split import split
 from curate.training import options_from, train_run
 from db.errors import ConfigError, DatasetError

@@ -28,10 +28,11 @@ def train_epoch(
 ) -> float:
     """Learn until the next validation; gives the mean loss. Raises DivergedError for a loss that is no number.
 
-    All randomness is drawn from (seed, epoch) on the CPU: an epoch done again is the same one.
+    All randomness is drawn from (seed, epoch, process) on the CPU: an epoch done again is the same one.
     """
-    torch.manual_seed(options.seed * 1_000_003 + state.epoch)  # dropout draws from torch's global generator
-    generator = torch.Generator().manual_seed(options.seed * 1_000_003 + state.epoch)
+    seed = options.seed * 1_000_003 + state.epoch + crew.rank * 1_000_000_007
+    torch.manual_seed(seed)  # dropout draws from torch's global generator
+    generator = torch.Generator().manual_seed(seed)
     fewest = FEWEST * crew.size
     length = epoch_steps(len(data.train), options, fewest)
     schedule = Schedule(options.recipe, steps=options.epochs * length)

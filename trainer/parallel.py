@@ -1,6 +1,7 @@
 """Several processes that learn as one, each on its own device: `torchrun`, DDP, and who of them writes what.
 
-Every process draws the same batches and the same changes of them, and learns from its own slice of each.
+Every process goes through the same batches in the same order and learns from its own slice of each: with the same seed
+the order is the same however many there are. How pictures are varied each process draws by itself.
 """
 
 import os

@@ -33,6 +33,8 @@ class Outcome:
     data: dict[str, Any]
     text: "RenderableType"
     code: int = DONE
+    told: bool = True
+    """Whether it is printed: of several processes that work as one, one tells."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,8 @@ def command(
     ) -> Callable[Concatenate[Surroundings, P], Outcome]:
         def run(project: Path | None, json: bool, **options: Any) -> int:  # noqa: ANN401 - as the command says
             outcome = function(Surroundings(project, json), **options)  # type: ignore[call-arg]
-            show(outcome, as_json=json)
+            if outcome.told:
+                show(outcome, as_json=json)
             return outcome.code
 
         signature = inspect.signature(function)

@@ -43,7 +43,7 @@ def train(
         project, recipe=recipe, arch=arch, init=init, size=size, epochs=epochs, seed=seed, device=device
     )
     report = train_run(project, options, resume=resume, progress=around.progress)
-    return Outcome(show.train_data(report), show.trained(report))
+    return Outcome(show.train_data(report), show.trained(report), told=report.leads)
 
 
 def predict(
