@@ -70,9 +70,14 @@ def _init(named: str, folder: Path) -> str:
 
 
 def train_run(
-    project: Project, options: TrainOptions, *, resume: bool = False, progress: Progress = QUIET
+    project: Project,
+    options: TrainOptions,
+    *,
+    resume: bool = False,
+    snapshot: int | None = None,
+    progress: Progress = QUIET,
 ) -> TrainReport:
-    """Train on the present split and note the run.
+    """Train on the present split, or that of an earlier snapshot, and note the run.
 
     A run of the same options on the same split that was stopped is taken up where it stopped: its end is the same as a
     new one's. With `resume` the run stopped last is taken up with its own options, whatever they were. Raises
@@ -84,9 +89,9 @@ def train_run(
         crew = stack.enter_context(parallel.crew())
         if not crew.leads:
             return _follow(project, crew)
-        run, resumed = _take_up(project, options, stack) if not resume else _take_up_last(project, stack)
+        run, resumed = _take_up(project, options, snapshot, stack) if not resume else _take_up_last(project, stack)
         if run is None:
-            run = _begin(project, options, stack)
+            run = _begin(project, options, snapshot, stack)
         folder = project.runs / run.name
         manifest = manifest_of(project, run.snapshot_id)
         if resumed:
@@ -145,9 +150,11 @@ def manifest_of(project: Project, snapshot_id: int) -> Manifest:
         return Manifest(tuple(snapshot.classes), items)
 
 
-def _take_up(project: Project, options: TrainOptions, stack: ExitStack) -> tuple[Run | None, bool]:
+def _take_up(
+    project: Project, options: TrainOptions, snapshot_id: int | None, stack: ExitStack
+) -> tuple[Run | None, bool]:
     with project.database.read() as session:
-        snapshot = _present(session)
+        snapshot = _snapshot(session, snapshot_id)
         query = select(Run).where(Run.state == RunState.RUNNING, Run.snapshot_id == snapshot.id).order_by(Run.id.desc())
         stopped = [run for run in session.scalars(query) if run.options == options.as_dict()]
     return next(((run, True) for run in stopped if _hold(project, run, stack)), (None, False))
@@ -172,9 +179,9 @@ def _hold(project: Project, run: Run, stack: ExitStack) -> bool:
     return True
 
 
-def _begin(project: Project, options: TrainOptions, stack: ExitStack) -> Run:
+def _begin(project: Project, options: TrainOptions, snapshot_id: int | None, stack: ExitStack) -> Run:
     with project.database.write() as session:
-        snapshot = _present(session)
+        snapshot = _snapshot(session, snapshot_id)
         number = (session.scalar(select(func.max(Run.id))) or 0) + 1
         # A folder of that name may have outlived its row, with a database that was put back from a backup.
         while (project.runs / f"{number:04d}-{options.arch}").exists():
@@ -193,8 +200,8 @@ def _begin(project: Project, options: TrainOptions, stack: ExitStack) -> Run:
     return run
 
 
-def _present(session: Session) -> Snapshot:
-    snapshot = latest_snapshot(session)
+def _snapshot(session: Session, number: int | None) -> Snapshot:
+    snapshot = latest_snapshot(session) if number is None else session.get(Snapshot, number)
     if snapshot is None:
         raise DatasetError("there is no split yet; make one with `curate split`")
     refuse_forgotten(session, snapshot.id)

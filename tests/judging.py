@@ -14,9 +14,8 @@ from curate.project import Project
 from db.models import Image, Run, RunState, Snapshot
 from db.models.base import now
 from tests.pictures import write_folder
-from trainer.checkpoint import write_weights
+from trainer.checkpoint import VALIDATION_FILE, write_weights
 from trainer.files import digest
-from trainer.run import VALIDATION_FILE
 
 TEMPERATURE = 2.0
 

@@ -17,6 +17,8 @@ from torch import Tensor
 from trainer.errors import WeightsError
 from trainer.files import digest, write, write_json
 
+VALIDATION_FILE = "validation.safetensors"
+"""Of a finished run: what its weights answered on the images held out."""
 _KEPT = 2
 
 

@@ -45,6 +45,8 @@ def train_epoch(
         pixels, labels = data.batch(crew.own(rows), precision.device)
         images = vary(pixels, size, options.recipe, generator)
         images, targets = mix(images, labels, state.classes, options.recipe, generator)
+        if state.teacher is not None:
+            targets = state.teacher.targets(images)
         # What a process adds to the mean over processes is its part of the batch's mean.
         weight = len(labels) * crew.size / len(rows)
         _learn(state, images.contiguous(memory_format=torch.channels_last), targets, weight, options, precision, tally)
@@ -120,8 +122,17 @@ def _gradients(
     for part, target in zip(images.chunk(state.parts), targets.chunk(state.parts), strict=True):
         with precision.autocast():
             outputs = state.forward(part)
-        loss = functional.cross_entropy(outputs.float(), target, label_smoothing=options.recipe.label_smoothing)
+        loss = _loss(outputs.float(), target, state, options)
         share = loss * (len(part) / len(images))
         (share * weight).backward()  # type: ignore[no-untyped-call]
         total += share.detach()
     return total
+
+
+def _loss(outputs: Tensor, targets: Tensor, state: State, options: TrainOptions) -> Tensor:
+    """Cross-entropy with the labels, or with a teacher's softened answers, in nats."""
+    if state.teacher is None:
+        return functional.cross_entropy(outputs, targets, label_smoothing=options.recipe.label_smoothing)
+    softness = state.teacher.temperature
+    # Gradients shrink by the square of the temperature (Hinton et al., 2015).
+    return functional.cross_entropy(outputs / softness, targets) * softness**2

@@ -20,6 +20,8 @@ class TrainOptions:
     seed: int
     device: str
     """`auto`, or what torch calls it."""
+    teacher: str | None = None
+    """A finished run whose answers are learned in place of the labels: its folder, beside the run's own or absolute."""
     compile: bool | None = None
     """Whether `torch.compile` is used; None where it pays."""
     recipe: Recipe = field(default=FAST)

@@ -16,11 +16,10 @@ from torch.nn import functional
 from trainer import network
 from trainer.batches import cached_side
 from trainer.cache import Pixels, square
-from trainer.checkpoint import read_checked
+from trainer.checkpoint import VALIDATION_FILE, read_checked
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision, logits_of
 from trainer.manifest import VALIDATION
-from trainer.run import VALIDATION_FILE
 
 _BATCH = 32
 

@@ -31,8 +31,6 @@ from trainer.precision import choose_precision
 from trainer.state import State, save, start
 from trainer.watch import SILENT, Watcher
 
-VALIDATION_FILE = "validation.safetensors"
-
 
 @dataclass(frozen=True)
 class RunResult:
@@ -174,7 +172,7 @@ def _finish(
     logits = logits_of(state.network, data.validation, options.size, precision)
     temperature = fit_temperature(logits, data.validation_labels)
     answers = {"logits": logits, "labels": data.validation_labels}
-    validation_sha256 = checkpoint.write_weights(folder / VALIDATION_FILE, answers)
+    validation_sha256 = checkpoint.write_weights(folder / checkpoint.VALIDATION_FILE, answers)
     result = RunResult(
         best_epoch=state.best_epoch,
         validation_accuracy=state.best.accuracy,

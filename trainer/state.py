@@ -15,6 +15,7 @@ from trainer.evaluate import Score
 from trainer.manifest import Manifest
 from trainer.optimise import EMA, make_optimizer, optimizer_tensors, restore_optimizer
 from trainer.options import TrainOptions
+from trainer.teacher import Teacher
 from trainer.watch import Watcher
 
 Forward = Callable[[Tensor], Tensor]
@@ -30,6 +31,7 @@ class State:
     optimizer: torch.optim.Optimizer
     average: EMA
     classes: int
+    teacher: Teacher | None = None
     epoch: int = 0
     steps: int = 0
     """Batches learned from."""
@@ -56,6 +58,9 @@ def start(manifest: Manifest, options: TrainOptions, device: torch.device, folde
     head = network.head_names(model)
     optimizer = make_optimizer(model, head if knows else set(model.state_dict()), options.recipe)
     state = State(model, model, optimizer, EMA(model, options.recipe.ema_decay), len(manifest.classes))
+    if options.teacher is not None:
+        softness = options.recipe.teacher_temperature
+        state.teacher = Teacher.load(folder.parent / options.teacher, manifest.classes, str(device), softness)
     found, problems = checkpoint.latest(folder / "checkpoints")
     for problem in problems:
         watcher.say(f"left out a damaged checkpoint: {problem}")

@@ -78,6 +78,8 @@ class Recipe:
     """Side of the pictures in the first and in the last epoch, as shares of the size that is validated at."""
     first_rate: float = 1.0
     """Learning rate of the first layer, as a share of that of the last features; between them it rises by ratio."""
+    teacher_temperature: float = 1.0
+    """By which a teacher's outputs and the student's are divided: above 1, what it holds for unlikely counts too."""
     epochs: int | None = None
     """At most so many, where nothing else is asked for."""
     init: str | None = None
