@@ -1,5 +1,6 @@
 """A finished network on the CPU by OpenVINO, converted once and kept in its run folder; OpenVINO is imported on use."""
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -83,9 +84,7 @@ def is_converted(folder: Path) -> bool:
     return (folder / FOLDER / "record.json").exists()
 
 
-def open_converted(
-    folder: Path, network: nn.Module, size: int, weights_sha256: str, *, bfloat16: bool
-) -> OpenVino:
+def open_converted(folder: Path, network: nn.Module, size: int, weights_sha256: str, *, bfloat16: bool) -> OpenVino:
     """Compile a run's network, converting it first where that was not done yet.
 
     `network` is the run's, on the CPU. Raises WeightsError when OpenVINO is not installed, cannot do it, or answers
@@ -152,10 +151,9 @@ def _convert(library: ModuleType, folder: Path, network: nn.Module, size: int, w
         exported = torch.export.export(Mirrored(network).eval(), (torch.zeros(shape),))
     model = library.convert_model(exported)
     model.reshape(shape)
-    try:
+    # A run folder that cannot be written to: converted anew the next time.
+    with contextlib.suppress(OSError, TrainerError):
         _keep(library, folder / FOLDER, model, weights_sha256)
-    except (OSError, TrainerError):
-        pass  # a run folder that cannot be written to: converted anew the next time
     return model
 
 
