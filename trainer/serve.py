@@ -118,8 +118,8 @@ def _openvino() -> ModuleType:
     `import openvino` alone reports to Google Analytics unless a file in the home folder forbids it. Without the package
     that does so, it takes a stub of its own.
     """
-    if "openvino" in sys.modules:
-        return sys.modules["openvino"]
+    if (loaded := sys.modules.get("openvino")) is not None:
+        return loaded
     known = sys.modules.get("openvino_telemetry")
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # how Python says: not to be imported
     try:
