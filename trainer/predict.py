@@ -64,8 +64,7 @@ class Predictor:
     ) -> "Predictor":
         """Load a run. Raises WeightsError when it is not finished, or its weights are not what it wrote.
 
-        The backend `torch` computes in fp32 on a CPU: in bfloat16 an answer would depend on how many pictures were
-        asked about together. `openvino` takes them one by one, and in bfloat16 where the CPU multiplies it and the
+        The backend `torch` computes in fp32 on a CPU, what the others are measured by. `openvino` takes them one by one, and in bfloat16 where the CPU multiplies it and the
         run was validated in it. `auto` is OpenVINO on a CPU where it is installed, if the run was converted before
         or so many `pictures` wait that it pays; if OpenVINO then cannot, that is said and PyTorch answers.
         """
