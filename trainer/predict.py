@@ -64,9 +64,10 @@ class Predictor:
     ) -> "Predictor":
         """Load a run. Raises WeightsError when it is not finished, or its weights are not what it wrote.
 
-        The backend `torch` computes in fp32 on a CPU, what the others are measured by. `openvino` takes them one by one, and in bfloat16 where the CPU multiplies it and the
-        run was validated in it. `auto` is OpenVINO on a CPU where it is installed, if the run was converted before
-        or so many `pictures` wait that it pays; if OpenVINO then cannot, that is said and PyTorch answers.
+        The backend `torch` computes in fp32 on a CPU, what the others are measured by. `openvino` takes pictures one by
+        one, in bfloat16 where the CPU multiplies it and the run was validated in it. `auto` is OpenVINO on a CPU where
+        it is installed, if the run was converted before or so many `pictures` wait that it pays; if OpenVINO then
+        cannot, that is said and PyTorch answers.
         """
         if backend not in BACKENDS:
             raise WeightsError(f"no backend {backend!r}; there is {', '.join(BACKENDS)}")
