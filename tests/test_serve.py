@@ -81,7 +81,12 @@ def test_a_run_is_converted_once_and_again_when_the_copy_was_altered(
     first = Predictor.load(run, "cpu", "openvino").logits(squares)
     converted: list[object] = []
     export = torch.export.export
-    monkeypatch.setattr(torch.export, "export", lambda *given: converted.append(given) or export(*given))
+
+    def counted(model: torch.nn.Module, given: tuple[torch.Tensor]) -> object:
+        converted.append(model)
+        return export(model, given)
+
+    monkeypatch.setattr(torch.export, "export", counted)
     assert torch.equal(Predictor.load(run, "cpu", "openvino").logits(squares), first)
     assert not converted
     copy = run / serve.FOLDER / "model.bin"
@@ -177,10 +182,10 @@ def test_without_the_extra_one_line_says_what_to_install(
     run: Path, squares: Pixels, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     """Asked for, it is an error; nothing half-made is left."""
-    monkeypatch.setitem(sys.modules, missing, None)  # type: ignore[arg-type]
-    asked = partial(export_onnx, run, tmp_path / "model.onnx", squares)
+    monkeypatch.setitem(sys.modules, missing, None)
+    asked: Callable[[], object] = partial(export_onnx, run, tmp_path / "model.onnx", squares)
     if missing == "openvino":
-        asked = partial(Predictor.load, run, "cpu", "openvino")  # type: ignore[assignment]
+        asked = partial(Predictor.load, run, "cpu", "openvino")
     with pytest.raises(WeightsError, match=r"pip install 'curate\[serve\]'"):
         asked()
     assert list(tmp_path.iterdir()) == []
@@ -202,9 +207,8 @@ def test_a_stranger_serves_the_file_in_three_lines(run: Path, tmp_path: Path) ->
     ours = list(Predictor.load(run, "cpu", "torch").stream(path.read_bytes for path in pictures))
 
     session = onnxruntime.InferenceSession(file)
-    pixels = np.stack(
-        [Image.open(path).convert("RGB").resize((37, 37), Image.Resampling.BILINEAR) for path in pictures]
-    )
+    shrunk = (Image.open(path).convert("RGB").resize((37, 37), Image.Resampling.BILINEAR) for path in pictures)
+    pixels: Pixels = np.stack([np.asarray(image) for image in shrunk])
     (found,) = session.run(["probabilities"], {"pixels": pixels})
 
     assert np.allclose(found, [answer.probabilities for answer in ours if not isinstance(answer, Exception)], atol=0.01)
