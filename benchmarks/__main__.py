@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 
-from benchmarks import copies, crawl, ingest, rehash, search, training
+from benchmarks import copies, crawl, inference, ingest, rehash, search, training
 
 
 def main() -> None:
@@ -12,6 +12,7 @@ def main() -> None:
     parts = {
         "copies": copies.run,
         "crawl": crawl.run,
+        "inference": inference.run,
         "ingest": ingest.run,
         "rehash": rehash.run,
         "search": search.run,

@@ -31,9 +31,9 @@ def figure(name: str, **values: object) -> str:
     return json.dumps({"figure": name} | {key: _short(value) for key, value in values.items()})
 
 
-def absent(module: str) -> str | None:
+def absent(module: str, extra: str = "bench") -> str | None:
     """A figure that says a rival is not installed, or None."""
-    return None if find_spec(module) else figure(module, absent="not installed: pip install 'curate[bench]'")
+    return None if find_spec(module) else figure(module, absent=f"not installed: pip install 'curate[{extra}]'")
 
 
 def _short(value: object) -> object:

@@ -28,9 +28,10 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class PredictReport:
-    """Answers, and the files that gave none."""
+    """Answers, and the files that gave none; `backend` says what computed."""
 
     run: str
+    backend: str
     predictions: list[Prediction]
     failures: list[tuple[str, Refusal]]
 
@@ -42,14 +43,21 @@ class _Refused(Exception):  # noqa: N818 - carries a value through the trainer, 
 
 
 def predict_files(
-    project: Project, paths: Sequence[str], run: str | None = None, progress: Progress = QUIET
+    project: Project,
+    paths: Sequence[str],
+    run: str | None = None,
+    progress: Progress = QUIET,
+    backend: str = "auto",
 ) -> PredictReport:
-    """Predict files, and all images in folders. Raises DatasetError for a path that is not there, or no run."""
+    """Predict files, and all images in folders; of any number of them only two batches are in memory at a time.
+
+    Raises DatasetError for a path that is not there, or no run, and WeightsError for a backend that cannot be used.
+    """
     files = list(_expand(paths))
     with project.database.read() as session:
         chosen = runs.choose(session, run, [c.name for c in project.settings.classes])
-    predictor = Predictor.load(project.runs / chosen.name)
-    report = PredictReport(chosen.name, [], [])
+    predictor = Predictor.load(project.runs / chosen.name, backend=backend, pictures=len(files), say=progress.say)
+    report = PredictReport(chosen.name, predictor.backend, [], [])
     with progress.task(f"predicting by {chosen.name}", len(files), "images") as task:
         answers = predictor.stream(partial(_read, project, Path(path)) for path in files)
         for path, answer in zip(files, answers, strict=True):
@@ -64,9 +72,16 @@ def predict_files(
 def paths_from(file: Path) -> list[str]:
     """Paths listed in a file, one a line; blank lines are left out. Raises DatasetError."""
     try:
-        return [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+        return paths_in(file.read_bytes())
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"cannot read the list {file}: {error}") from error
+
+
+def paths_in(data: bytes) -> list[str]:
+    """Paths in the bytes of a list, as `find` and `ls` print them. Raises UnicodeDecodeError."""
+    # Not splitlines: that takes a form feed, or U+2028, in the middle of a name for the end of a line.
+    lines = (line.removesuffix("\r") for line in data.decode("utf-8").split("\n"))
+    return [line for line in lines if line.strip()]
 
 
 def _expand(paths: Iterable[str]) -> Iterator[str]:

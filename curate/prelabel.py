@@ -54,7 +54,7 @@ def predict_unlabelled(project: Project, run: str | None = None, progress: Progr
 
 
 def _predict(project: Project, run: Run, images: Sequence[Image], progress: Progress) -> None:
-    predictor = Predictor.load(project.runs / run.name)
+    predictor = Predictor.load(project.runs / run.name, pictures=len(images), say=progress.say)
     answers = predictor.stream(partial(project.store.read, image.sha256, image.format) for image in images)
     with progress.task(f"predicting by {run.name}", len(images), "images") as task:
         for batch in chunks(zip(images, answers, strict=True), _BATCH):

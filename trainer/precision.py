@@ -11,11 +11,12 @@ def choose_precision(network: nn.Module, device: torch.device) -> Precision:
     if device.type == "cuda":
         return Precision(device, torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "cpu":
-        return Precision(device, _cpu_multiplies_bfloat16() and not _mobile(network))
+        return Precision(device, cpu_multiplies_bfloat16() and not _mobile(network))
     return Precision(device, bfloat16=False)
 
 
-def _cpu_multiplies_bfloat16() -> bool:
+def cpu_multiplies_bfloat16() -> bool:
+    """Whether this CPU has AMX or AVX512-BF16."""
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     return bool(capabilities.get("amx_bf16") or capabilities.get("avx512_bf16"))
 

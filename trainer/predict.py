@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,15 +13,19 @@ import numpy as np
 from torch import Tensor, nn
 from torch.nn import functional
 
-from trainer import network
+from trainer import network, serve
 from trainer.batches import cached_side
 from trainer.cache import Pixels, square
 from trainer.checkpoint import VALIDATION_FILE, read_checked
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision, logits_of
 from trainer.manifest import VALIDATION
+from trainer.precision import cpu_multiplies_bfloat16
 
 _BATCH = 32
+BACKENDS = ("auto", "torch", "openvino")
+_WORTH_CONVERTING = 256
+"""Pictures from which on a run is converted unasked: for a ResNet-50 at 224 that saves half a minute, after seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +50,27 @@ class Predictor:
     temperature: float
     outside_below: float
     precision: Precision
+    openvino: serve.OpenVino | None = None
+    """What computes instead of `model`, where it does."""
 
     @classmethod
-    def load(cls, folder: Path, device: str = "auto") -> "Predictor":
-        """Load a run. Raises WeightsError when it is not finished, or its weights are not what it wrote."""
+    def load(
+        cls,
+        folder: Path,
+        device: str = "auto",
+        backend: str = "auto",
+        pictures: int = 1,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> "Predictor":
+        """Load a run. Raises WeightsError when it is not finished, or its weights are not what it wrote.
+
+        The backend `torch` computes in fp32 on a CPU, what the others are measured by. `openvino` takes pictures one by
+        one, in bfloat16 where the CPU multiplies it and the run was validated in it. `auto` is OpenVINO on a CPU where
+        it is installed, if the run was converted before or so many `pictures` wait that it pays; if OpenVINO then
+        cannot, that is said and PyTorch answers.
+        """
+        if backend not in BACKENDS:
+            raise WeightsError(f"no backend {backend!r}; there is {', '.join(BACKENDS)}")
         run = read_run(folder)
         options = run["options"]
         where = network.pick_device(device)
@@ -62,7 +83,7 @@ class Predictor:
             raise WeightsError(
                 f"{folder}: its weights are not those of {options['arch']} with {len(run['classes'])} classes"
             ) from error
-        return cls(
+        found = cls(
             classes=tuple(run["classes"]),
             model=network.place(model, where),
             size=options["size"],
@@ -70,10 +91,42 @@ class Predictor:
             outside_below=run["outside_below"],
             precision=Precision(where, bfloat16=run["bfloat16"] and where.type == "cuda"),
         )
+        if not found._wants_openvino(folder, backend, pictures):
+            return found
+        try:
+            return replace(found, openvino=found._open(folder, run))
+        except WeightsError as error:
+            if backend == "openvino":
+                raise
+            say(f"{error}")
+            return found
+
+    def _wants_openvino(self, folder: Path, backend: str, pictures: int) -> bool:
+        on_cpu = self.precision.device.type == "cpu"
+        if backend == "openvino" and not on_cpu:
+            raise WeightsError(f"OpenVINO computes on the CPU, not on {self.precision.device}; --backend torch does")
+        if backend != "auto":
+            return backend == "openvino"
+        return on_cpu and serve.installed() and (pictures >= _WORTH_CONVERTING or serve.is_converted(folder))
+
+    def _open(self, folder: Path, run: dict[str, Any]) -> serve.OpenVino:
+        bfloat16 = run["bfloat16"] and cpu_multiplies_bfloat16()
+        return serve.open_converted(folder, self.model, self.size, run["weights_sha256"], bfloat16=bfloat16)
+
+    @property
+    def backend(self) -> str:
+        """What computes: `torch` or `openvino`."""
+        return "openvino" if self.openvino else "torch"
+
+    def logits(self, pixels: Pixels) -> Tensor:
+        """Raw outputs for squares of any side, (N, side, side, 3) bytes: (N, classes), float32 on the CPU."""
+        if self.openvino is not None:
+            return self.openvino.logits(pixels)
+        return logits_of(self.model, pixels, self.size, self.precision)
 
     def answers(self, pixels: Pixels) -> list[Answer]:
         """Answer for squares of any side, (N, side, side, 3) bytes."""
-        logits = logits_of(self.model, pixels, self.size, self.precision)
+        logits = self.logits(pixels)
         return [self._answer(row) for row in functional.softmax(logits / self.temperature, dim=1)]
 
     def _answer(self, probabilities: Tensor) -> Answer:

@@ -1,4 +1,4 @@
-"""Commands around the network: train, predict, prelabel, next."""
+"""Commands around the network: train, predict, export-model, next."""
 
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +12,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
     command(app, "train")(train)
     command(app, "predict")(predict)
+    command(app, "export-model")(export_model)
     command(app, "next")(next_)
 
 
@@ -49,25 +50,81 @@ def train(
 def predict(
     around: Surroundings,
     paths: Annotated[
-        list[str] | None, typer.Argument(metavar="[PATH]…", help="Image files and folders of them.")
+        list[str] | None,
+        typer.Argument(metavar="[PATH]…", help="Image files and folders of them; - reads a list on stdin."),
     ] = None,
-    listed: Annotated[Path | None, typer.Option("--from", metavar="FILE", help="A list of paths, one a line.")] = None,
+    listed: Annotated[
+        Path | None, typer.Option("--from", metavar="FILE", help="A list of paths, one a line; - is stdin.")
+    ] = None,
     run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+    backend: Annotated[
+        str, typer.Option(metavar="auto|torch|openvino", help="What computes; openvino on a CPU alone.")
+    ] = "auto",
 ) -> Outcome:
     """Say what is on any picture."""
     from dataclasses import asdict
 
     from curate.cli import show
-    from curate.predicting import paths_from, predict_files
+    from curate.predicting import predict_files
     from db.errors import ConfigError
 
-    wanted = [*(paths or []), *(paths_from(listed) if listed else [])]
+    wanted = [path for given in [*(paths or []), *_from(listed)] for path in (_stdin() if given == "-" else [given])]
     if not wanted:
-        raise ConfigError("which pictures? Name files or folders, or a list with --from FILE")
-    report = predict_files(around.project(), wanted, run, around.progress)
+        raise ConfigError("which pictures? Name files or folders, or a list with --from FILE, or - for one on stdin")
+    report = predict_files(around.project(), wanted, run, around.progress, backend)
     failures = [{"path": path, "reason": r.reason.value, "detail": r.detail} for path, r in report.failures]
-    data = {"run": report.run, "predictions": [asdict(p) for p in report.predictions], "failures": failures}
+    data = {
+        "run": report.run,
+        "backend": report.backend,
+        "predictions": [asdict(p) for p in report.predictions],
+        "failures": failures,
+    }
     return Outcome(data, show.predictions(report), SOME_FAILED if failures else 0)
+
+
+def _from(listed: Path | None) -> list[str]:
+    from curate.predicting import paths_from
+
+    if listed is None:
+        return []
+    return ["-"] if str(listed) == "-" else paths_from(listed)
+
+
+def _stdin() -> list[str]:
+    import sys
+
+    from curate.predicting import paths_in
+    from db.errors import DatasetError
+
+    try:
+        return paths_in(sys.stdin.buffer.read() if sys.stdin else b"")
+    except UnicodeDecodeError as error:
+        raise DatasetError(f"the list on stdin is no UTF-8: {error}") from error
+
+
+def export_model(
+    around: Surroundings,
+    file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="Where; FILE.onnx.json is put beside it.")],
+    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+) -> Outcome:
+    """Write a run's network as ONNX for other programs: bytes of pictures in, calibrated probabilities out.
+
+    Its answers are checked against PyTorch's on validation images before it is written.
+    """
+    from dataclasses import asdict
+
+    from rich.text import Text
+
+    from curate.serving import export_model as write
+
+    report = write(around.project(), file.absolute(), run, around.progress)
+    onnx = report.onnx
+    text = (
+        f"{file}: run {report.run}, {onnx.bytes / 1e6:.1f} MB, takes pixels (B, {onnx.side}, {onnx.side}, 3) and gives"
+        f" probabilities of {len(onnx.classes)} classes;"
+        f" on {onnx.checked} images at most {onnx.largest_difference:.1g} from PyTorch's"
+    )
+    return Outcome({"run": report.run, **asdict(onnx), "file": str(file)}, Text(text))
 
 
 def next_(
