@@ -12,10 +12,10 @@ from curate.progress import QUIET, Progress
 from curate.project import Project
 from db.errors import DatasetError
 from db.models import Image, Side, SnapshotItem
+from trainer.batches import cached_side
 from trainer.cache import Pixels, square
 from trainer.onnx_export import OnnxReport, export_onnx
 from trainer.predict import read_run
-from trainer.batches import cached_side
 
 _CHECKED = 16
 

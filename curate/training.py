@@ -1,7 +1,7 @@
 """`curate train`: the present split handed to the trainer, and its run folder noted in the database."""
 
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -119,11 +119,10 @@ def _follow(project: Project, crew: parallel.Crew) -> TrainReport:
     given = crew.agreed(_Given("", wanted=False))
     with project.database.read() as session:
         run = session.scalars(select(Run).where(Run.name == given.run)).one()
-    folder = project.runs / run.name
     if not given.wanted:
-        return TrainReport(run.name, run.snapshot_id, _result(read_run(folder)), resumed=True, leads=False)
+        return replace(report_of(project, run), leads=False)
     manifest, options = manifest_of(project, run.snapshot_id), TrainOptions.from_dict(run.options)
-    result = train(manifest, options, folder, project.private / "pixels")
+    result = train(manifest, options, project.runs / run.name, project.private / "pixels")
     return TrainReport(run.name, run.snapshot_id, result, resumed=False, leads=False)
 
 
@@ -220,7 +219,12 @@ def _finished(folder: Path, run: Run) -> RunResult | None:
 
 
 def _result(record: dict[str, Any]) -> RunResult:
-    return RunResult(**{name: record[name] for name in RunResult.__dataclass_fields__})
+    return RunResult(**{name: record[name] for name in RunResult.__dataclass_fields__ if name in record})
+
+
+def report_of(project: Project, run: Run) -> TrainReport:
+    """Tell of a finished run what it told when it ended. Raises WeightsError when its files are gone."""
+    return TrainReport(run.name, run.snapshot_id, _result(read_run(project.runs / run.name)), resumed=True)
 
 
 def _train(project: Project, run: Run, manifest: Manifest, folder: Path, progress: Progress) -> RunResult:

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.augment import MEAN, STD
+from trainer.batches import cached_side
 from trainer.cache import Pixels
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision, logits_of
 from trainer.files import digest, write, write_json
 from trainer.predict import Predictor, read_run
-from trainer.batches import cached_side
 from trainer.serve import INSTALL, Mirrored
 
 TOLERANCE = 1e-4

@@ -30,6 +30,9 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of everything random.")] = None,
     device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda, …")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Train with so many seeds, to tell luck from progress.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run stopped last, as it was begun.")] = False,
 ) -> Outcome:
     """Train on the present split. What is not said comes from [train] in curate.toml, then from the recipe.
@@ -38,11 +41,19 @@ def train(
     """
     from curate.cli import show
     from curate.training import options_from, train_run
+    from db.errors import ConfigError
 
+    if resume and seeds:
+        raise ConfigError("--resume goes on with one run; with --seeds the same command again goes on by itself")
     project = around.project()
     options = options_from(
         project, recipe=recipe, arch=arch, init=init, size=size, epochs=epochs, seed=seed, device=device
     )
+    if seeds:
+        from curate.seeds import train_seeds
+
+        several = train_seeds(project, options, seeds, around.progress)
+        return Outcome(show.seeds_data(several), show.trained_seeds(several), told=several.best.leads)
     report = train_run(project, options, resume=resume, progress=around.progress)
     return Outcome(show.train_data(report), show.trained(report), told=report.leads)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from curate.loop import Round
     from curate.pages.duplicates import ReviewReport
     from curate.predicting import PredictReport
+    from curate.seeds import SeedsReport
     from curate.select import Choice
     from curate.status import Status
     from curate.training import TrainReport
@@ -118,6 +119,22 @@ def trained(report: "TrainReport") -> RenderableType:
         f"run {report.run}: validation accuracy {result.validation_accuracy:.3f} on {result.validation_images} images"
         f" (epoch {result.best_epoch} of {result.epochs}, {result.images_per_second:.0f} images/s)"
     )
+
+
+def seeds_data(report: "SeedsReport") -> dict[str, Any]:
+    """The best run as `train_data` gives it, and beside it what all came to."""
+    runs = [
+        {"seed": seed, "run": one.run, "validation_accuracy": one.result.validation_accuracy}
+        for seed, one in report.runs
+    ]
+    return train_data(report.best) | {"seeds": runs, "mean": report.mean, "deviation": report.deviation}
+
+
+def trained_seeds(report: "SeedsReport") -> RenderableType:
+    """A line a seed, and what they come to."""
+    lines = [Text(f"seed {seed}: run {one.run}, {one.result.validation_accuracy:.3f}") for seed, one in report.runs]
+    spread = f", standard deviation {report.deviation:.3f}" if report.deviation is not None else ""
+    return Group(*lines, Text(f"mean accuracy {report.mean:.3f}{spread} over {len(report.runs)} seeds"))
 
 
 def predictions(report: "PredictReport") -> RenderableType:
