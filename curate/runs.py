@@ -3,9 +3,9 @@
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from curate.intervals import wilson
 from db.errors import DatasetError
 from db.models import Run, RunState
+from trainer.intervals import wilson
 
 
 def choose(session: Session, name: str | None, classes: list[str]) -> Run:
