@@ -12,8 +12,9 @@ import math
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,13 +24,15 @@ from torch.nn import functional
 from trainer import cache, checkpoint, network
 from trainer.augment import vary
 from trainer.errors import DivergedError
-from trainer.evaluate import Precision, Score, fit_temperature, logits_of, outside_threshold, score
+from trainer.evaluate import Precision, Score, fit_temperature, logits_of, outputs_of, outside_threshold, score
 from trainer.files import sweep, write, write_json
 from trainer.manifest import TRAIN, VALIDATION, Manifest, labels_of
 from trainer.optimise import Schedule
 from trainer.options import TrainOptions
+from trainer.outside import SPACE_FILE, Space, border, sample
 from trainer.precision import choose_precision
 from trainer.state import State, save, start
+from trainer.trust import trust
 from trainer.watch import SILENT, Watcher
 
 _CACHE_MARGIN = 8 / 7
@@ -47,6 +50,8 @@ class RunResult:
     """In training, validation left out; the median over epochs."""
     epochs: int
     weights_sha256: str
+    trust: dict[str, Any] = field(default_factory=dict)
+    """`trainer.trust.Trust`, as plain values; empty in runs from before it was kept."""
 
 
 @dataclass(frozen=True)
@@ -234,8 +239,12 @@ def _finish(
     if state.best is None:
         raise DivergedError("no epoch gave outputs that are numbers; try another --seed or --init")
     state.network.load_state_dict(state.best_weights)
-    logits = logits_of(state.network, data.validation, options.size, precision)
+    logits, features = outputs_of(state.network, data.validation, options.size, precision)
     temperature = fit_temperature(logits, data.validation_labels)
+    rows = sample(data.train_labels).numpy()
+    _, known = outputs_of(state.network, data.train[rows], options.size, precision)
+    space = Space.fit(known, data.train_labels[rows])
+    found = border(space.distances(features), logits, data.validation_labels, temperature)
     answers = {"logits": logits, "labels": data.validation_labels}
     validation_sha256 = checkpoint.write_weights(folder / VALIDATION_FILE, answers)
     result = RunResult(
@@ -245,7 +254,9 @@ def _finish(
         images_per_second=float(np.median(state.speeds)),
         epochs=state.epoch,
         weights_sha256=checkpoint.write_weights(folder / "model.safetensors", state.best_weights),
+        trust=trust(logits, data.validation_labels, manifest.classes, temperature).as_dict(),
     )
+    space_sha256 = checkpoint.write_weights(folder / SPACE_FILE, space.tensors())
     write_json(
         folder / "run.json",
         {
@@ -254,6 +265,7 @@ def _finish(
             "options": options.as_dict(),
             "temperature": temperature,
             "outside_below": outside_threshold(logits, data.validation_labels, temperature),
+            "outside": found and {"sha256": space_sha256, "border": asdict(found)},
             "bfloat16": precision.bfloat16,
             "validation_sha256": validation_sha256,
             **result.__dict__,
