@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from curate.ingest.folder import import_folder
 from curate.predicting import predict_files
@@ -21,7 +22,7 @@ from trainer.cache import Pixels
 from trainer.checkpoint import read_checked
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision, logits_of, outputs_of
-from trainer.outside import SPACE_FILE, Space, border, sample, scores_by_softmax
+from trainer.outside import BANK_FILE, Bank, border, sample, scores_by_softmax
 from trainer.predict import Predictor, read_run
 from trainer.run import train
 
@@ -38,46 +39,35 @@ def clusters(count: int, features: int = 8, seed: int = 0) -> tuple[Tensor, Tens
     return found, labels
 
 
-def test_a_distance_is_measured_in_spreads_of_the_nearest_class() -> None:
-    """Along the wide axis the same way is a shorter one; exactly so where the space is known."""
-    space = Space(torch.tensor([[0.0, 0, 0], [10.0, 0, 0]]), torch.tensor([[1.0, 0, 0]]), torch.tensor([4.0, 0.25]))
-    asked = torch.tensor([[0.0, 0, 0], [2.0, 0, 0], [8.0, 0, 0], [0.0, 3, 4], [2.0, 0.5, 0]])
-    assert space.distances(asked).tolist() == pytest.approx([0, 1, 1, 10, 2**0.5])
-
-
-def test_a_space_is_that_of_the_images_it_was_fitted_to() -> None:
-    """Means, the wide axis and both variances are found again; fewer images than features are no error."""
-    features, labels = clusters(4000)
-    space = Space.fit(features, labels)
-    assert space.means[:, 1].tolist() == pytest.approx([0, 10], abs=0.1)
-    assert abs(float(space.axes[0, 0])) == pytest.approx(1, abs=1e-3)
-    distances = space.distances(features).square()
-    assert 0.5 < float(distances.mean()) / 8 < 1.01  # of a Gaussian: the number of features, less the shrinkage
-    few = Space.fit(*clusters(6, features=500))
-    assert torch.isfinite(few.distances(clusters(4, features=500, seed=1)[0])).all()
-    alike = Space.fit(torch.ones(4, 3), torch.tensor([0, 0, 1, 1]))
-    assert alike.distances(torch.ones(1, 3)).item() == 0
+def test_a_distance_is_that_from_the_nearest_known_image() -> None:
+    """Exactly, also far from the origin, and 0 for an image of the bank itself."""
+    bank = Bank.of(torch.tensor([[0.0, 0], [10.0, 0], [2000.0, 2000.0]]))
+    asked = torch.tensor([[3.0, 4], [10.0, 2], [2000.0, 2000.0], [2003.0, 2000.0]])
+    assert bank.distances(asked).tolist() == pytest.approx([5, 2, 0, 3])
+    kept = Bank.from_tensors(bank.tensors())
+    assert torch.equal(kept.distances(asked), bank.distances(asked))
+    assert torch.isfinite(Bank.of(torch.tensor([[1e6]])).distances(torch.tensor([[1e6]]))).all()
 
 
 def test_a_far_cluster_is_outside_and_a_new_image_of_a_class_is_not() -> None:
     """Also where the network is sure of the far ones: 95 % of the near are inside, all of the far outside."""
-    space = Space.fit(*clusters(400))
+    bank = Bank.of(clusters(400)[0])
     held, labels = clusters(200, seed=1)
-    logits = 4 * torch.nn.functional.one_hot(labels, 2).float()
-    found = border(space.distances(held), logits, labels, 1.0)
+    logits = 4 * functional.one_hot(labels, 2).float()
+    found = border(bank.distances(held), logits, labels, 1.0)
     assert found is not None
-    near = found.scores(space.distances(clusters(200, seed=2)[0]), torch.full((200,), 0.98))
+    near = found.scores(bank.distances(clusters(200, seed=2)[0]), torch.full((200,), 0.98))
     assert float((near > 0.5).float().mean()) < 0.1
     far = clusters(50, seed=3)[0] + torch.tensor([0.0, 0, 20, 0, 0, 0, 0, 0])
-    scores = found.scores(space.distances(far), torch.full((50,), 0.999))
+    scores = found.scores(bank.distances(far), torch.full((50,), 0.999))
     assert bool((scores > 0.5).all())
     assert bool((scores < 1).all())
 
 
 def test_doubt_counts_as_well_as_distance() -> None:
     """At one distance, the less probable answer is further outside."""
-    held, labels = clusters(200)
-    logits = 3 * torch.nn.functional.one_hot(labels, 2).float() + 0.5 * torch.randn(200, 2)
+    labels = clusters(200)[1]
+    logits = 3 * functional.one_hot(labels, 2).float() + 0.5 * torch.randn(200, 2)
     found = border(torch.rand(200), logits, labels, 1.0)
     assert found is not None
     scores = found.scores(torch.full((3,), 0.5), torch.tensor([0.99, 0.7, 0.5]))
@@ -120,7 +110,9 @@ def test_features_are_what_the_last_layer_sees(arch: str, head: str, width: int)
     assert features.shape == (3, width)
     assert torch.equal(logits, logits_of(model, pixels, 64, CPU, batch_size=2))
     if arch == "resnet18" and head == "dense":  # one linear layer over them gives the outputs
-        torch.testing.assert_close(model.fc(features), logits, atol=1e-4, rtol=1e-4)
+        weights = model.state_dict()
+        again = functional.linear(features, weights["fc.weight"], weights["fc.bias"])
+        torch.testing.assert_close(again, logits, atol=1e-4, rtol=1e-4)
 
 
 def test_a_flattened_map_of_many_numbers_is_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,22 +157,22 @@ def test_a_run_says_how_far_it_can_be_trusted(run: Path) -> None:
     assert list(trust["thresholds"]) == list(trust["classes"]) == found["classes"]
     assert np.sum(trust["confusion"]) == found["validation_images"]
     assert set(found["outside"]["border"]) == {"distance", "doubt", "at"}
-    assert read_checked(run / SPACE_FILE, found["outside"]["sha256"])["means"].shape == (2, 512)
+    assert read_checked(run / BANK_FILE, found["outside"]["sha256"])["features"].shape == (48, 512)
 
 
-def test_a_space_that_was_altered_is_refused(run: Path, tmp_path: Path) -> None:
+def test_a_bank_that_was_altered_is_refused(run: Path, tmp_path: Path) -> None:
     """As weights are, by its hash."""
     for path in run.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    data = bytearray((tmp_path / SPACE_FILE).read_bytes())
+    data = bytearray((tmp_path / BANK_FILE).read_bytes())
     data[-5] ^= 1
-    (tmp_path / SPACE_FILE).write_bytes(data)
+    (tmp_path / BANK_FILE).write_bytes(data)
     with pytest.raises(WeightsError, match="was altered or cut off"):
         Predictor.load(tmp_path)
 
 
 def test_a_run_from_before_answers_as_it_did(run: Path, tmp_path: Path) -> None:
-    """Without a space, what is less probable than nearly all right answers is outside, as it was."""
+    """Without a bank, what is less probable than nearly all right answers is outside, as it was."""
     record = read_run(run)
     del record["trust"], record["outside"]
     for below in (0.0, 1.0):
@@ -196,7 +188,7 @@ def test_a_run_from_before_answers_as_it_did(run: Path, tmp_path: Path) -> None:
 def test_train_and_predict_say_it_on_the_command_line(
     make_project: Callable[..., Project], cli: Cli, tmp_path: Path
 ) -> None:
-    """`train` gives accuracy with its interval and both calibration errors; `predict` a class that is nearest, or none."""
+    """`train` gives accuracy with its interval and both calibration errors; `predict` the class nearest."""
     project = make_project(
         "Red",
         "Green",

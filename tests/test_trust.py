@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from trainer.evaluate import fit_temperature
+from trainer.intervals import wilson
 from trainer.trust import _bootstrap, calibration, calibration_error, threshold, trust
 
 
@@ -125,6 +126,13 @@ def test_every_share_has_its_interval() -> None:
     assert (first.recall, first.precision, second.recall) == (0.8, 1.0, 1.0)
     assert second.precision == pytest.approx(30 / 32)
     assert (third.recall, third.precision, third.recall_interval) == (None, None, (0.0, 1.0))
+
+
+def test_an_interval_holds_its_own_share_at_both_ends() -> None:
+    """None or all of any number: the bound is the share itself, without a rounding error."""
+    for of in range(1, 60):
+        assert wilson(0, of)[0] == 0.0
+        assert wilson(of, of)[1] == 1.0
 
 
 def test_the_bootstrap_covers_the_true_accuracy() -> None:

@@ -19,7 +19,7 @@ from trainer.checkpoint import read_checked
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision, outputs_of
 from trainer.manifest import VALIDATION
-from trainer.outside import BORDER, SPACE_FILE, Border, Space, scores_by_softmax
+from trainer.outside import BANK_FILE, BORDER, Bank, Border, scores_by_softmax
 from trainer.run import VALIDATION_FILE, cached_side
 
 _BATCH = 32
@@ -49,9 +49,9 @@ class Predictor:
     temperature: float
     outside_below: float
     precision: Precision
-    space: Space | None = None
-    """Where features of the classes lie; None in runs from before this was kept, and where too few images were held out
-    to say what is far. The probability alone then tells what lies outside."""
+    bank: Bank | None = None
+    """None in runs from before it was kept, and where too few images were held out to say what is far: the probability
+    alone then tells what lies outside."""
     border: Border | None = None
 
     @classmethod
@@ -87,9 +87,9 @@ class Predictor:
         return [_answer(row, score) for row, score in zip(probabilities, outside, strict=True)]
 
     def _outside(self, features: Tensor, probabilities: Tensor) -> Tensor:
-        if self.space is None or self.border is None:
+        if self.bank is None or self.border is None:
             return scores_by_softmax(probabilities, self.outside_below)
-        return self.border.scores(self.space.distances(features), probabilities)
+        return self.border.scores(self.bank.distances(features), probabilities)
 
     def stream(self, sources: Iterable[Callable[[], bytes]]) -> Iterator[Answer | Exception]:
         """Answer for encoded images, in order; in place of one that cannot be read or decoded, the error."""
@@ -124,8 +124,8 @@ def _answer(probabilities: Tensor, outside: float) -> Answer:
 def _surroundings(folder: Path, outside: dict[str, Any] | None) -> dict[str, Any]:
     if outside is None:
         return {}
-    tensors = read_checked(folder / SPACE_FILE, outside["sha256"])
-    return {"space": Space.from_tensors(tensors), "border": Border(**outside["border"])}
+    tensors = read_checked(folder / BANK_FILE, outside["sha256"])
+    return {"bank": Bank.from_tensors(tensors), "border": Border(**outside["border"])}
 
 
 def read_run(folder: Path) -> dict[str, Any]:

@@ -1,10 +1,10 @@
 """Training, from a manifest to a run folder. Read it from the top down.
 
 A run folder holds `manifest.csv` (what was learned from), `metrics.jsonl` (a line an epoch), and at the end
-`model.safetensors` and `validation.safetensors` (outputs and labels of the images held out) with `run.json`, which
-carries the SHA-256 of both. While the run goes on, `checkpoints/` holds all that is needed to continue: randomness is
-drawn anew from (seed, epoch), so a run that was killed and resumed on the CPU ends in the same bits as one that was
-not.
+`model.safetensors`, `validation.safetensors` (outputs and labels of the images held out) and `bank.safetensors`
+(features, to tell what is of no class) with `run.json`, which carries the SHA-256 of each. While the run goes on,
+`checkpoints/` holds all that is needed to continue: randomness is drawn anew from (seed, epoch), so a run that was
+killed and resumed on the CPU ends in the same bits as one that was not.
 """
 
 import json
@@ -29,7 +29,7 @@ from trainer.files import sweep, write, write_json
 from trainer.manifest import TRAIN, VALIDATION, Manifest, labels_of
 from trainer.optimise import Schedule
 from trainer.options import TrainOptions
-from trainer.outside import SPACE_FILE, Space, border, sample
+from trainer.outside import BANK_FILE, Bank, border, sample
 from trainer.precision import choose_precision
 from trainer.state import State, save, start
 from trainer.trust import trust
@@ -243,8 +243,8 @@ def _finish(
     temperature = fit_temperature(logits, data.validation_labels)
     rows = sample(data.train_labels).numpy()
     _, known = outputs_of(state.network, data.train[rows], options.size, precision)
-    space = Space.fit(known, data.train_labels[rows])
-    found = border(space.distances(features), logits, data.validation_labels, temperature)
+    bank = Bank.of(known)
+    found = border(bank.distances(features), logits, data.validation_labels, temperature)
     answers = {"logits": logits, "labels": data.validation_labels}
     validation_sha256 = checkpoint.write_weights(folder / VALIDATION_FILE, answers)
     result = RunResult(
@@ -256,7 +256,7 @@ def _finish(
         weights_sha256=checkpoint.write_weights(folder / "model.safetensors", state.best_weights),
         trust=trust(logits, data.validation_labels, manifest.classes, temperature).as_dict(),
     )
-    space_sha256 = checkpoint.write_weights(folder / SPACE_FILE, space.tensors())
+    bank_sha256 = checkpoint.write_weights(folder / BANK_FILE, bank.tensors())
     write_json(
         folder / "run.json",
         {
@@ -265,7 +265,7 @@ def _finish(
             "options": options.as_dict(),
             "temperature": temperature,
             "outside_below": outside_threshold(logits, data.validation_labels, temperature),
-            "outside": found and {"sha256": space_sha256, "border": asdict(found)},
+            "outside": found and {"sha256": bank_sha256, "border": asdict(found)},
             "bfloat16": precision.bfloat16,
             "validation_sha256": validation_sha256,
             **result.__dict__,

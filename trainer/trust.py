@@ -18,7 +18,7 @@ from trainer.evaluate import fit_temperature
 from trainer.intervals import wilson
 
 Interval = tuple[float, float]
-Floats = NDArray[np.float64]
+Floats = NDArray[np.floating[Any]]
 
 _BINS = 15
 _FOLDS = 5
@@ -131,9 +131,8 @@ def calibration(logits: Tensor, labels: Tensor) -> Calibration:
     truth = labels.numpy()
     before, answers = _scores(logits, 1.0)
     after = np.empty_like(before)
-    folds = torch.arange(len(labels)) % min(_FOLDS, len(labels))  # in the order of their hashes: at random
-    for fold in folds.unique():
-        inside = folds == fold
+    for fold in range(min(_FOLDS, len(labels))):
+        inside = torch.arange(len(labels)) % _FOLDS == fold  # in the order of their hashes: at random
         temperature = fit_temperature(logits[~inside], labels[~inside])
         after[inside.numpy()] = _scores(logits[inside], temperature)[0]
     correct = answers == truth
@@ -159,7 +158,8 @@ def _errors(scores: Floats, right: Floats) -> Floats:
     count = len(scores)
     starts = np.linspace(0, count, min(_BINS, count), endpoint=False).astype(int)
     gaps: Floats = np.add.reduceat(right - scores, starts, axis=1)
-    return np.abs(gaps).sum(axis=1) / count
+    found: Floats = np.abs(gaps).sum(axis=1) / count
+    return found
 
 
 def _calibration_error_by_chance(scores: Floats) -> float:
