@@ -93,6 +93,6 @@ def _openvino(model: nn.Module, pixels: Pixels) -> Calls:
             for bfloat16 in (False, True)
         )
     return {
-        "OpenVINO fp32, one by one": lambda: fp32.logits(pixels),
-        "OpenVINO bf16, one by one": lambda: bf16.logits(pixels),
+        "OpenVINO fp32, one by one": lambda: fp32.outputs(pixels),
+        "OpenVINO bf16, one by one": lambda: bf16.outputs(pixels),
     }

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from curate import runs
-from curate.intervals import wilson
 from curate.project import Project
 from db.errors import DatasetError
+from trainer.intervals import wilson
 from trainer.predict import read_run, read_validation
 
 Integers = NDArray[np.int64]

@@ -24,6 +24,11 @@ class Prediction:
     score: float
     probabilities: dict[str, float]
     outside: bool
+    """None of the classes."""
+    outside_score: float
+    """How far from all classes, from 0 to 1; what is outside has more than 0.5."""
+    nearest: str | None
+    """Of what is outside, the class it is nearest to: `label`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,4 +117,6 @@ def _refusal(error: Exception) -> Refusal:
 
 def _prediction(path: str, answer: Answer, classes: Sequence[str]) -> Prediction:
     probabilities = dict(zip(classes, answer.probabilities, strict=True))
-    return Prediction(path, classes[answer.label], answer.score, probabilities, answer.outside)
+    label = classes[answer.label]
+    nearest = label if answer.outside else None
+    return Prediction(path, label, answer.score, probabilities, answer.outside, answer.outside_score, nearest)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from curate import runs
-from curate.intervals import wilson
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.robustness_plot import draw
@@ -15,6 +14,7 @@ from db.files import write_atomically
 from trainer import cache
 from trainer.batches import cached_side
 from trainer.corrupt import CORRUPTIONS
+from trainer.intervals import wilson
 from trainer.manifest import TRAIN, VALIDATION, labels_of
 from trainer.predict import Predictor
 from trainer.robustness import Robustness, measure

@@ -6,9 +6,9 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from curate.intervals import wilson
 from db.errors import DatasetError
 from db.models import Run, RunState
+from trainer.intervals import wilson
 
 REPORT, SHEET = "report.html", "confused.png"
 """Files of a run's folder that show images; `curate evaluate` makes them anew."""

@@ -10,7 +10,6 @@ import pytest
 from curate.evaluating import bins, calibration_error, confusion, evaluation
 from curate.forget import forget
 from curate.ingest.folder import import_folder
-from curate.intervals import wilson
 from curate.labelling import Environment, Labelling
 from curate.pages.evaluation import write_evaluation
 from curate.project import Project
@@ -22,6 +21,7 @@ from tests.conftest import Cli
 from tests.judging import TEMPERATURE, fill, number_of, pretend
 from tests.pictures import write_folder
 from trainer.errors import WeightsError
+from trainer.intervals import wilson
 
 NASTY = "<b>\"Gr&een'"
 CLASSES = ("Red", NASTY, "Blue")

@@ -155,8 +155,8 @@ def test_a_network_without_places_is_refused() -> None:
 
 def test_the_runner_up_is_another_class_even_when_both_are_equal() -> None:
     """The answer never explains itself against itself."""
-    assert runner_up(Answer(0, 0.5, (0.5, 0.5), outside=False)) == 1
-    assert runner_up(Answer(1, 0.5, (0.1, 0.5, 0.4), outside=False)) == 2
+    assert runner_up(Answer(0, 0.5, (0.5, 0.5), outside=False, outside_score=0.0)) == 1
+    assert runner_up(Answer(1, 0.5, (0.1, 0.5, 0.4), outside=False, outside_score=0.0)) == 2
 
 
 def test_a_scribble_is_the_same_for_a_seed_and_spoils_no_more_than_a_part() -> None:

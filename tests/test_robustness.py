@@ -11,7 +11,6 @@ from PIL import Image
 from torch import Tensor, nn
 
 from curate.ingest.folder import import_folder
-from curate.intervals import wilson
 from curate.project import Project
 from curate.robustness import measure_run
 from curate.split import split
@@ -22,6 +21,7 @@ from tests.pictures import write_folder
 from trainer.cache import Pixels
 from trainer.corrupt import CORRUPTIONS
 from trainer.evaluate import Precision
+from trainer.intervals import wilson
 from trainer.manifest import VALIDATION
 from trainer.predict import Answer, Predictor
 from trainer.robustness import measure

@@ -8,13 +8,13 @@ from sqlalchemy import select
 
 from curate import runs
 from curate.ingest.folder import import_folder
-from curate.intervals import wilson
 from curate.project import Project
 from curate.select import choose
 from curate.status import status
 from db.errors import DatasetError
 from db.models import Image, Prediction, Run, RunState, Snapshot
 from tests.pictures import write_folder
+from trainer.intervals import wilson
 
 
 @pytest.fixture

@@ -59,7 +59,8 @@ def test_openvino_answers_as_pytorch_does(run: Path, squares: Pixels) -> None:
     found = Predictor.load(run, "cpu", "openvino")
     assert (torch_run.backend, found.backend) == ("torch", "openvino")
     precise = serve.open_converted(run, torch_run.model, torch_run.size, "weights", bfloat16=False)
-    assert torch.allclose(precise.logits(squares), torch_run.logits(squares), atol=1e-4)
+    for ours, theirs in zip(precise.outputs(squares), torch_run.outputs(squares), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)
     for one, other in zip(found.answers(squares), torch_run.answers(squares), strict=True):
         assert np.allclose(one.probabilities, other.probabilities, atol=serve.TOLERANCE)
 
@@ -69,9 +70,9 @@ def test_an_answer_depends_on_its_picture_alone(run: Path, squares: Pixels, bflo
     """Among others, in another order or alone, a picture gets the same bits."""
     model = Predictor.load(run, "cpu", "torch").model
     found = serve.open_converted(run, model, 32, "weights", bfloat16=bfloat16)
-    together = found.logits(squares)
-    assert torch.equal(torch.cat([found.logits(squares[i : i + 1]) for i in range(len(squares))]), together)
-    assert torch.equal(found.logits(squares[::-1].copy()).flip(0), together)
+    together, _ = found.outputs(squares)
+    assert torch.equal(torch.cat([found.outputs(squares[i : i + 1])[0] for i in range(len(squares))]), together)
+    assert torch.equal(found.outputs(squares[::-1].copy())[0].flip(0), together)
 
 
 def test_a_run_is_converted_once_and_again_when_the_copy_was_altered(
@@ -114,8 +115,13 @@ def test_when_openvino_answers_otherwise_pytorch_does(
     run: Path, squares: Pixels, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is told, with the difference; who insists on OpenVINO is stopped instead."""
-    wrong = serve.OpenVino.logits
-    monkeypatch.setattr(serve.OpenVino, "logits", lambda self, pixels: wrong(self, pixels) + torch.tensor([5.0, 0.0]))
+    right = serve.OpenVino.outputs
+
+    def wrong(self: serve.OpenVino, pixels: Pixels) -> tuple[torch.Tensor, torch.Tensor]:
+        logits, features = right(self, pixels)
+        return logits + torch.tensor([5.0, 0.0]), features
+
+    monkeypatch.setattr(serve.OpenVino, "outputs", wrong)
     said: list[str] = []
     found = Predictor.load(run, "cpu", pictures=1000, say=said.append)
     assert found.backend == "torch"
@@ -259,7 +265,8 @@ def test_other_networks_serve_too(tmp_path: Path, arch: str, head: str) -> None:
     assert export_onnx(tmp_path / "run", tmp_path / "model.onnx", pixels).largest_difference < 1e-4
     expected = Predictor.load(tmp_path / "run", "cpu", "torch")
     found = serve.open_converted(tmp_path / "run", expected.model, 32, "weights", bfloat16=False)
-    assert torch.allclose(found.logits(pixels), expected.logits(pixels), atol=1e-4)
+    for ours, theirs in zip(found.outputs(pixels), expected.outputs(pixels), strict=True):
+        assert torch.allclose(ours, theirs, atol=1e-4)
 
 
 @pytest.fixture

@@ -18,8 +18,9 @@ from trainer.batches import cached_side
 from trainer.cache import Pixels, square
 from trainer.checkpoint import VALIDATION_FILE, read_checked
 from trainer.errors import WeightsError
-from trainer.evaluate import Precision, logits_of
+from trainer.evaluate import Precision, outputs_of
 from trainer.manifest import VALIDATION
+from trainer.outside import BANK_FILE, BORDER, Bank, Border, scores_by_softmax
 from trainer.precision import cpu_multiplies_bfloat16
 
 _BATCH = 32
@@ -37,7 +38,9 @@ class Answer:
     probabilities: tuple[float, ...]
     """One a class, in the run's order; they add up to 1."""
     outside: bool
-    """Less sure than of nearly all validation images: perhaps none of the classes."""
+    """Further from the classes than nearly all validation images: none of them, `label` being the nearest."""
+    outside_score: float
+    """How far, from 0 to 1; what is outside has more than 0.5."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,10 @@ class Predictor:
     temperature: float
     outside_below: float
     precision: Precision
+    bank: Bank | None = None
+    """None in runs from before it was kept, and where too few images were held out to say what is far: the probability
+    alone then tells what lies outside."""
+    border: Border | None = None
     openvino: serve.OpenVino | None = None
     """What computes instead of `model`, where it does."""
 
@@ -90,6 +97,7 @@ class Predictor:
             temperature=run["temperature"],
             outside_below=run["outside_below"],
             precision=Precision(where, bfloat16=run["bfloat16"] and where.type == "cuda"),
+            **_surroundings(folder, run.get("outside")),
         )
         if not found._wants_openvino(folder, backend, pictures):
             return found
@@ -120,19 +128,25 @@ class Predictor:
 
     def logits(self, pixels: Pixels) -> Tensor:
         """Raw outputs for squares of any side, (N, side, side, 3) bytes: (N, classes), float32 on the CPU."""
+        return self.outputs(pixels)[0]
+
+    def outputs(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
+        """Raw outputs, and the features they come from, (N, D), as `evaluate.outputs_of` gives them."""
         if self.openvino is not None:
-            return self.openvino.logits(pixels)
-        return logits_of(self.model, pixels, self.size, self.precision)
+            return self.openvino.outputs(pixels)
+        return outputs_of(self.model, pixels, self.size, self.precision)
 
     def answers(self, pixels: Pixels) -> list[Answer]:
         """Answer for squares of any side, (N, side, side, 3) bytes."""
-        logits = self.logits(pixels)
-        return [self._answer(row) for row in functional.softmax(logits / self.temperature, dim=1)]
+        logits, features = self.outputs(pixels)
+        probabilities = functional.softmax(logits / self.temperature, dim=1)
+        outside = self._outside(features, probabilities.max(1).values).tolist()
+        return [_answer(row, score) for row, score in zip(probabilities, outside, strict=True)]
 
-    def _answer(self, probabilities: Tensor) -> Answer:
-        label = int(probabilities.argmax())
-        score = float(probabilities[label])
-        return Answer(label, score, tuple(probabilities.tolist()), score < self.outside_below)
+    def _outside(self, features: Tensor, probabilities: Tensor) -> Tensor:
+        if self.bank is None or self.border is None:
+            return scores_by_softmax(probabilities, self.outside_below)
+        return self.border.scores(self.bank.distances(features), probabilities)
 
     def stream(self, sources: Iterable[Callable[[], bytes]]) -> Iterator[Answer | Exception]:
         """Answer for encoded images, in order; in place of one that cannot be read or decoded, the error."""
@@ -157,6 +171,18 @@ class Predictor:
         answers = iter(self.answers(np.stack(good)) if good else [])
         for found in squares:
             yield found if isinstance(found, Exception) else next(answers)
+
+
+def _answer(probabilities: Tensor, outside: float) -> Answer:
+    label = int(probabilities.argmax())
+    return Answer(label, float(probabilities[label]), tuple(probabilities.tolist()), outside > BORDER, outside)
+
+
+def _surroundings(folder: Path, outside: dict[str, Any] | None) -> dict[str, Any]:
+    if outside is None:
+        return {}
+    tensors = read_checked(folder / BANK_FILE, outside["sha256"])
+    return {"bank": Bank.from_tensors(tensors), "border": Border(**outside["border"])}
 
 
 def read_run(folder: Path) -> dict[str, Any]:

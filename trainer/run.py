@@ -1,18 +1,19 @@
 """Training, from a manifest to a run folder. Read it from the top down.
 
 A run folder holds `manifest.csv` (what was learned from), `metrics.jsonl` (a line an epoch), and at the end
-`model.safetensors` and `validation.safetensors` (outputs and labels of the images held out) with `run.json`, which
-carries the SHA-256 of both. While the run goes on, `checkpoints/` holds all that is needed to continue: randomness is
-drawn anew from (seed, epoch), so a run that was killed and resumed on the CPU ends in the same bits as one that was
-not.
+`model.safetensors`, `validation.safetensors` (outputs and labels of the images held out) and `bank.safetensors`
+(features, to tell what is of no class) with `run.json`, which carries the SHA-256 of each. While the run goes on,
+`checkpoints/` holds all that is needed to continue: randomness is drawn anew from (seed, epoch), so a run that was
+killed and resumed on the CPU ends in the same bits as one that was not.
 """
 
 import json
 import math
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,13 +23,15 @@ from trainer.batches import Data, epoch_images, load
 from trainer.compiling import compiled
 from trainer.epoch import train_epoch
 from trainer.errors import DivergedError, TrainerError
-from trainer.evaluate import Precision, Score, fit_temperature, logits_of, outside_threshold, score
+from trainer.evaluate import Precision, Score, fit_temperature, logits_of, outputs_of, outside_threshold, score
 from trainer.files import sweep, write, write_json
 from trainer.manifest import TRAIN, Manifest
 from trainer.options import TrainOptions
+from trainer.outside import BANK_FILE, Bank, border, sample
 from trainer.parallel import Crew
 from trainer.precision import choose_precision
 from trainer.state import State, save, start
+from trainer.trust import trust
 from trainer.watch import SILENT, Watcher
 
 
@@ -43,6 +46,8 @@ class RunResult:
     """In training, validation left out; the median over epochs."""
     epochs: int
     weights_sha256: str
+    trust: dict[str, Any] = field(default_factory=dict)
+    """`trainer.trust.Trust`, as plain values; empty in runs from before it was kept."""
 
 
 _UNKNOWN = Score(math.nan, math.nan)
@@ -169,8 +174,12 @@ def _finish(
     if state.best is None:
         raise DivergedError("no epoch gave outputs that are numbers; try another --seed or --init")
     state.network.load_state_dict(state.best_weights)
-    logits = logits_of(state.network, data.validation, options.size, precision)
+    logits, features = outputs_of(state.network, data.validation, options.size, precision)
     temperature = fit_temperature(logits, data.validation_labels)
+    rows = sample(data.train_labels).numpy()
+    _, known = outputs_of(state.network, data.train[rows], options.size, precision)
+    bank = Bank.of(known)
+    found = border(bank.distances(features), logits, data.validation_labels, temperature)
     answers = {"logits": logits, "labels": data.validation_labels}
     validation_sha256 = checkpoint.write_weights(folder / checkpoint.VALIDATION_FILE, answers)
     result = RunResult(
@@ -180,7 +189,9 @@ def _finish(
         images_per_second=float(np.median(state.speeds)),
         epochs=state.epoch,
         weights_sha256=checkpoint.write_weights(folder / "model.safetensors", state.best_weights),
+        trust=trust(logits, data.validation_labels, manifest.classes, temperature).as_dict(),
     )
+    bank_sha256 = checkpoint.write_weights(folder / BANK_FILE, bank.tensors())
     write_json(
         folder / "run.json",
         {
@@ -189,6 +200,7 @@ def _finish(
             "options": options.as_dict(),
             "temperature": temperature,
             "outside_below": outside_threshold(logits, data.validation_labels, temperature),
+            "outside": found and {"sha256": bank_sha256, "border": asdict(found)},
             "bfloat16": precision.bfloat16,
             "validation_sha256": validation_sha256,
             **result.__dict__,

@@ -18,6 +18,7 @@ from torch.nn import functional
 from trainer.augment import to_input
 from trainer.cache import Pixels
 from trainer.errors import TrainerError, WeightsError
+from trainer.evaluate import features_of
 from trainer.files import digest, sweep, temporary, write, write_json
 
 INSTALL = "pip install 'curate[serve]'"
@@ -43,8 +44,25 @@ class Mirrored(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Turn normalised (B, 3, size, size) into outputs, (B, classes)."""
-        outputs: Tensor = self.network(torch.cat([images, images.flip(3)]))
-        return outputs.reshape(2, -1, outputs.shape[1]).mean(0)
+        return _mean_of_halves(self.network(torch.cat([images, images.flip(3)])))
+
+
+class _WithFeatures(nn.Module):
+    """The same, and beside it what the last layer saw, (B, D), as `outputs_of` computes both."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn normalised (B, 3, size, size) into outputs and features."""
+        with features_of(self.network) as seen:
+            outputs = self.network(torch.cat([images, images.flip(3)]))
+        return _mean_of_halves(outputs), _mean_of_halves(seen.pop())
+
+
+def _mean_of_halves(both: Tensor) -> Tensor:
+    return both.reshape(2, -1, both.shape[1]).mean(0)
 
 
 @dataclass(frozen=True)
@@ -57,12 +75,13 @@ class OpenVino:
     compiled: Any
     size: int
 
-    def logits(self, pixels: Pixels) -> Tensor:
-        """Raw outputs for squares of any side, (N, side, side, 3) bytes: (N, classes), float32."""
-        found: dict[int, Tensor] = {}
+    def outputs(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
+        """Raw outputs for squares of any side, (N, side, side, 3) bytes, (N, classes), and features, (N, D)."""
+        found: dict[int, tuple[Tensor, Tensor]] = {}
 
         def keep(request: Any, row: int) -> None:  # noqa: ANN401 - OpenVINO's
-            found[row] = torch.tensor(request.get_output_tensor(0).data[0])
+            logits, features = (torch.tensor(request.get_output_tensor(number).data[0]) for number in range(2))
+            found[row] = logits, features
 
         queue = _openvino().AsyncInferQueue(self.compiled)
         queue.set_callback(keep)
@@ -71,7 +90,8 @@ class OpenVino:
             for row, image in enumerate(images, start):
                 queue.start_async({0: image[np.newaxis]}, userdata=row)
         queue.wait_all()
-        return torch.stack([found[row] for row in range(len(pixels))])
+        logits, features = zip(*(found[row] for row in range(len(pixels))), strict=True)
+        return torch.stack(logits), torch.stack(features)
 
 
 def installed() -> bool:
@@ -148,7 +168,7 @@ def _kept(library: ModuleType, folder: Path, weights_sha256: str) -> Any:  # noq
 def _convert(library: ModuleType, folder: Path, network: nn.Module, size: int, weights_sha256: str) -> Any:  # noqa: ANN401 - OpenVINO's
     shape = (1, 3, size, size)
     with torch.no_grad():
-        exported = torch.export.export(Mirrored(network).eval(), (torch.zeros(shape),))
+        exported = torch.export.export(_WithFeatures(network).eval(), (torch.zeros(shape),))
     model = library.convert_model(exported)
     model.reshape(shape)
     # A run folder that cannot be written to: converted anew the next time.
@@ -191,5 +211,5 @@ def _difference(found: OpenVino, network: nn.Module) -> float:
     squares = (pixels * 255).to(torch.uint8)
     with torch.inference_mode():
         expected = Mirrored(network)(to_input(squares, found.size))
-    actual = found.logits(squares.numpy())
+    actual, _ = found.outputs(squares.numpy())
     return float((functional.softmax(actual, 1) - functional.softmax(expected, 1)).abs().max())

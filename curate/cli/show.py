@@ -104,7 +104,12 @@ def train_data(report: "TrainReport") -> dict[str, Any]:
     return {
         "run": report.run,
         "snapshot": report.snapshot,
-        "best": {"epoch": result.best_epoch, "validation_accuracy": result.validation_accuracy},
+        "best": {
+            "epoch": result.best_epoch,
+            "validation_accuracy": result.validation_accuracy,
+            "interval": result.trust.get("accuracy_interval"),
+        },
+        "calibration_error": {"before": result.trust.get("ece_before"), "after": result.trust.get("ece_after")},
         "validation_images": result.validation_images,
         "epochs": result.epochs,
         "images_per_second": round(result.images_per_second, 1),
@@ -113,12 +118,18 @@ def train_data(report: "TrainReport") -> dict[str, Any]:
 
 
 def trained(report: "TrainReport") -> RenderableType:
-    """One line."""
-    result = report.result
-    return Text(
-        f"run {report.run}: validation accuracy {result.validation_accuracy:.3f} on {result.validation_images} images"
-        f" (epoch {result.best_epoch} of {result.epochs}, {result.images_per_second:.0f} images/s)"
-    )
+    """Two lines: how often it is right, and how far its scores can be believed."""
+    result, found = report.result, report.result.trust
+    interval = " ({:.3f}-{:.3f} at 95 %)".format(*found["accuracy_interval"]) if found else ""
+    accuracy = f"validation accuracy {result.validation_accuracy:.3f}{interval} on {result.validation_images} images"
+    speed = f"epoch {result.best_epoch} of {result.epochs}, {result.images_per_second:.0f} images/s"
+    lines = [f"run {report.run}: {accuracy} ({speed})"]
+    if found:
+        lines.append(
+            f"calibration error {found['ece_after']:.3f}, before temperature scaling {found['ece_before']:.3f};"
+            f" {found['ece_chance']:.3f} would be chance on so many images"
+        )
+    return Text("\n".join(lines))
 
 
 def seeds_data(report: "SeedsReport") -> dict[str, Any]:
@@ -141,7 +152,9 @@ def predictions(report: "PredictReport") -> RenderableType:
     """One row a picture."""
     table = table_of("picture", "label", "score", "", numbers=("score",))
     for p in report.predictions:
-        table.add_row(Text(p.path), Text(p.label), f"{p.score:.3f}", "perhaps none of the classes" if p.outside else "")
+        said = f"none of these, nearest {p.nearest} ({p.score:.2f})" if p.outside else ""
+        label, score = ("", "") if p.outside else (p.label, f"{p.score:.3f}")
+        table.add_row(Text(p.path), Text(label), score, Text(said))
     return Group(table, *(Text(f"{path}: {refusal}") for path, refusal in report.failures))
 
 

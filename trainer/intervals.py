@@ -13,4 +13,5 @@ def wilson(hits: float, of: int, z: float = Z_95) -> tuple[float, float]:
     middle = share + z * z / (2 * of)
     spread = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
     scale = 1 + z * z / of
-    return max(0.0, (middle - spread) / scale), min(1.0, (middle + spread) / scale)
+    # Exact at both ends, where rounding would leave the share itself outside.
+    return (middle - spread) / scale if hits > 0 else 0.0, (middle + spread) / scale if hits < of else 1.0
