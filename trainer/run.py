@@ -176,10 +176,6 @@ def _finish(
     state.network.load_state_dict(state.best_weights)
     logits, features = outputs_of(state.network, data.validation, options.size, precision)
     temperature = fit_temperature(logits, data.validation_labels)
-    rows = sample(data.train_labels).numpy()
-    _, known = outputs_of(state.network, data.train[rows], options.size, precision)
-    bank = Bank.of(known)
-    found = border(bank.distances(features), logits, data.validation_labels, temperature)
     answers = {"logits": logits, "labels": data.validation_labels}
     validation_sha256 = checkpoint.write_weights(folder / checkpoint.VALIDATION_FILE, answers)
     result = RunResult(
@@ -191,7 +187,10 @@ def _finish(
         weights_sha256=checkpoint.write_weights(folder / "model.safetensors", state.best_weights),
         trust=trust(logits, data.validation_labels, manifest.classes, temperature).as_dict(),
     )
-    bank_sha256 = checkpoint.write_weights(folder / BANK_FILE, bank.tensors())
+    bank = _bank(state, data, options, precision)
+    found = border(bank.distances(features), logits, data.validation_labels, temperature)
+    # Without a border nobody would read the bank.
+    bank_sha256 = found and checkpoint.write_weights(folder / BANK_FILE, bank.tensors())
     write_json(
         folder / "run.json",
         {
@@ -208,3 +207,8 @@ def _finish(
     )
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return result
+
+
+def _bank(state: State, data: _Data, options: TrainOptions, precision: Precision) -> Bank:
+    rows = sample(data.train_labels).numpy()
+    return Bank.of(outputs_of(state.network, data.train[rows], options.size, precision)[1])
