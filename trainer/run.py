@@ -209,6 +209,6 @@ def _finish(
     return result
 
 
-def _bank(state: State, data: _Data, options: TrainOptions, precision: Precision) -> Bank:
+def _bank(state: State, data: Data, options: TrainOptions, precision: Precision) -> Bank:
     rows = sample(data.train_labels).numpy()
     return Bank.of(outputs_of(state.network, data.train[rows], options.size, precision)[1])
