@@ -5,6 +5,7 @@ import importlib
 import importlib.util
 import json
 import sys
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -77,21 +78,32 @@ class OpenVino:
 
     def outputs(self, pixels: Pixels) -> tuple[Tensor, Tensor]:
         """Raw outputs for squares of any side, (N, side, side, 3) bytes, (N, classes), and features, (N, D)."""
-        found: dict[int, tuple[Tensor, Tensor]] = {}
+        # By hand, not by its AsyncInferQueue: with that one's callbacks a process stood still now and then.
+        waiting: deque[Any] = deque()
+        free = [self.compiled.create_infer_request() for _ in range(self._side_by_side())]
+        found: list[tuple[Tensor, Tensor]] = []
 
-        def keep(request: Any, row: int) -> None:  # noqa: ANN401 - OpenVINO's
+        def finish() -> None:
+            request = waiting.popleft()
+            request.wait()
             logits, features = (torch.tensor(request.get_output_tensor(number).data[0]) for number in range(2))
-            found[row] = logits, features
+            found.append((logits, features))
+            free.append(request)
 
-        queue = _openvino().AsyncInferQueue(self.compiled)
-        queue.set_callback(keep)
         for start in range(0, len(pixels), _BATCH):
             images = to_input(torch.tensor(pixels[start : start + _BATCH]), self.size).numpy()
-            for row, image in enumerate(images, start):
-                queue.start_async({0: image[np.newaxis]}, userdata=row)
-        queue.wait_all()
-        logits, features = zip(*(found[row] for row in range(len(pixels))), strict=True)
+            for image in images:
+                if not free:
+                    finish()
+                waiting.append(free.pop())
+                waiting[-1].start_async({0: image[np.newaxis]})
+            while waiting:  # the pictures of a batch must outlive their requests
+                finish()
+        logits, features = zip(*found, strict=True)
         return torch.stack(logits), torch.stack(features)
+
+    def _side_by_side(self) -> int:
+        return int(self.compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
 
 
 def installed() -> bool:
