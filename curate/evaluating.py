@@ -15,6 +15,7 @@ from curate.project import Project
 from db.errors import DatasetError
 from trainer.intervals import wilson
 from trainer.predict import read_run, read_validation
+from trainer.trust import Calibration, calibration
 
 Integers = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -85,6 +86,7 @@ class Evaluation:
     """The same before the temperature."""
     label_scores: Numbers
     """(N,), calibrated probability of what would be right."""
+    calibration: Calibration
     facts: dict[str, Any]
     """`run.json`."""
     epochs: list[dict[str, Any]]
@@ -147,6 +149,7 @@ def evaluation(project: Project, run: str | None = None) -> Evaluation:
         scores=calibrated[rows, answers],
         raw_scores=raw[rows, answers],
         label_scores=calibrated[rows, labels],
+        calibration=calibration(held_out.logits, held_out.labels),
         facts=facts,
         epochs=_epochs(folder / "metrics.jsonl"),
     )
@@ -168,15 +171,6 @@ def bins(scores: Numbers, right: NDArray[np.bool_]) -> list[Bin]:
     order = np.argsort(scores, kind="stable")
     parts: Sequence[Integers] = np.array_split(order, count)
     return [Bin(float(scores[p].mean()), Share(int(right[p].sum()), len(p))) for p in parts if len(p)]
-
-
-def calibration_error(found: Sequence[Bin]) -> float:
-    """Expected calibration error: mean distance of accuracy from score over bins (Naeini et al., AAAI 2015).
-
-    Over bins of equally many (Nguyen and O'Connor, EMNLP 2015).
-    """
-    total = sum(one.right.of for one in found)
-    return sum(abs(one.right.hits - one.right.of * one.score) for one in found) / total
 
 
 def _epochs(path: Path) -> list[dict[str, Any]]:

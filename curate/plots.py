@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image as Pictures
 
-from curate.evaluating import Bin, Integers, Numbers, calibration_error
+from curate.evaluating import Bin, Integers, Numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -177,7 +177,6 @@ def _draw_bins(axes: "Axes", one: Believed, colour: str, marker: str) -> None:
     low = [value - found.right.interval[0] for value, found in zip(values, one.bins, strict=True)]
     high = [found.right.interval[1] - value for value, found in zip(values, one.bins, strict=True)]
     error = np.maximum([low, high], 0)  # of 20 in 20 the interval ends at 1, less the last bit
-    label = f"{one.name} (error {calibration_error(one.bins):.3f})"
     axes.errorbar(
         scores,
         values,
@@ -189,7 +188,7 @@ def _draw_bins(axes: "Axes", one: Believed, colour: str, marker: str) -> None:
         ecolor=(colour, 0.5),
         elinewidth=0.8,
         capsize=2,
-        label=label,
+        label=one.name,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.evaluating import bins, calibration_error, confusion, evaluation
+from curate.evaluating import bins, confusion, evaluation
 from curate.forget import forget
 from curate.ingest.folder import import_folder
 from curate.labelling import Environment, Labelling
@@ -59,13 +59,12 @@ def test_answers_are_counted_by_label() -> None:
     assert counts.tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
 
 
-def test_bins_hold_equally_many_and_give_the_error_by_hand() -> None:
-    """Forty answers make two bins; each is as far off as its accuracy is from its mean score."""
+def test_bins_hold_equally_many() -> None:
+    """Forty answers make two bins of twenty; five make one."""
     scores = np.array([0.5] * 20 + [0.9] * 20)
     right = np.array([True] * 5 + [False] * 15 + [True] * 20)
     found = bins(scores[::-1], right[::-1])
     assert [(round(one.score, 9), one.right.hits, one.right.of) for one in found] == [(0.5, 5, 20), (0.9, 20, 20)]
-    assert calibration_error(found) == pytest.approx(0.5 * (0.5 - 0.25) + 0.5 * (1 - 0.9))
     assert len(bins(scores[:5], right[:5])) == 1
 
 
@@ -109,7 +108,7 @@ def test_the_command_tells_what_it_found_and_writes_it(project: Project, cli: Cl
     (wrong,) = found["confused"][1]["wrong"]
     assert (project.root / wrong["path"]).is_file()
     assert wrong["id"] == number_of(project, wrong["sha256"])
-    assert set(found["calibration"]) == {"before", "after", "temperature"}
+    assert set(found["calibration"]) == {"before", "after", "chance", "temperature"}
     assert all((folder / name).read_bytes().startswith(b"\x89PNG") for name in FIGURES)
     ran = cli("evaluate", "--run", "one", "-o", "here.html", "--project", project.root, cwd=tmp_path, check=True)
     assert str(tmp_path / "here.html") in ran.out

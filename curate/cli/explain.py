@@ -81,7 +81,7 @@ def _shown(report: "ExplainReport") -> "RenderableType":
     table = table_of("picture", "label", "score", "told apart from", "", numbers=("score",))
     for one in report.explanations:
         reading, after = one.reading, one.under_scribble
-        notes = ["perhaps none of the classes"] if reading.outside else []
+        notes = ["none of these, only the nearest"] if reading.outside else []
         if after is not None:
             notes.append(
                 f"{'flips' if one.flipped else 'stays'} under a scribble: {after.label} {percent(after.score)}"

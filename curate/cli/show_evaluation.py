@@ -1,6 +1,7 @@
 """What people read of `curate evaluate` and `curate compare`, and their JSON."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +26,11 @@ def evaluation_data(report: "EvaluationReport") -> dict[str, Any]:
     95 % interval, as wherever they stand; `classes`: {name: {`images`, `recall`, `recall_low`, `recall_high`,
     `answers` (that name it), `precision` (null of none), `precision_low`, `precision_high`}}; `confused`: [{`label`,
     `answered`, `images`, `wrong`: [{`id`, `path`, `sha256`, `score`}]}], the most frequent and the surest first, `id`
-    and `path` null where an image was forgotten; `calibration`: {`before`, `after`, `temperature`}, expected
-    calibration errors.
+    and `path` null where an image was forgotten; `calibration`: {`before`, `after`, `chance`,
+    `temperature`}, expected calibration errors.
     """
     found = report.evaluation
-    before, after = report.calibration
+    error = report.evaluation.calibration
     return {
         "run": found.run,
         "file": str(report.file),
@@ -57,7 +58,7 @@ def evaluation_data(report: "EvaluationReport") -> dict[str, Any]:
             }
             for pair in found.confused()
         ],
-        "calibration": {"before": before, "after": after, "temperature": found.facts["temperature"]},
+        "calibration": {**asdict(error), "temperature": found.facts["temperature"]},
     }
 
 
@@ -65,7 +66,7 @@ def evaluated(report: "EvaluationReport") -> RenderableType:
     """Accuracy, one row a class, what is confused most, and where to look."""
     found = report.evaluation
     low, high = found.accuracy.interval
-    before, after = report.calibration
+    error = report.evaluation.calibration
     table = table_of("class", "images", "recall", "", "precision", " ", numbers=("images", "recall", "precision"))
     for one in found.per_class():
         table.add_row(Text(one.name), str(one.recall.of), *_cells(one.recall), *_cells(one.precision))
@@ -75,7 +76,7 @@ def evaluated(report: "EvaluationReport") -> RenderableType:
     lines = [
         "",
         f"run {found.run}: {right}, accuracy {found.accuracy.value or 0:.3f} ({low:.3f} to {high:.3f}, 95 %)",
-        f"calibration error {after:.3f} ({before:.3f} before the temperature)",
+        f"calibration error {error.after:.3f}, before the temperature {error.before:.3f}; {error.chance:.3f} is chance",
         *([f"confused most: {', '.join(confused[:_PAIRS])}{more}"] if confused else []),
         f"the page: {report.file}",
     ]

@@ -42,7 +42,7 @@ def _story(found: "Chain") -> Iterator[str]:
     yield from _part("answers", (line for given in found.annotations for line in _given(given)))
     yield f"label: {_label(found.label)}"
     yield from _part("splits", (f"split {p.snapshot}, {_day(p.created_at)}: {p.label}, {p.side}" for p in found.splits))
-    outside = {True: ", perhaps none of the classes", False: ""}
+    outside = {True: ", the nearest; none of the classes", False: ""}
     yield from _part(
         "predictions", (f"run {p.run}: {p.label} at {p.score:.3f}{outside[p.outside]}" for p in found.predictions)
     )

@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from curate import plots
-from curate.evaluating import ClassResult, Confused, Evaluation, Share, calibration_error, evaluation
+from curate.evaluating import ClassResult, Confused, Evaluation, Share, evaluation
 from curate.pages.page import Page, Section
 from curate.pages.pictures import Picture, pictures_by_hash
 from curate.pages.thumbnails import Shown, Thumbnails, data_address, side_for
@@ -34,11 +34,6 @@ class EvaluationReport:
     """The figures, PNG."""
     pictures: Mapping[str, Picture]
     """Images that were answered wrongly, by SHA-256; those that were forgotten since are not among them."""
-
-    @property
-    def calibration(self) -> tuple[float, float]:
-        """Expected calibration error before and after the temperature."""
-        return _calibration(self.evaluation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,19 +112,20 @@ def write_evaluation(
 
 
 def _figures(found: Evaluation) -> dict[str, bytes]:
-    drawn = {}
+    drawn, error = {}, found.calibration
     if found.epochs:
         drawn["curves.png"] = plots.curves(found.epochs, found.facts["best_epoch"])
     drawn["confusion.png"] = plots.confusion_matrix(found.confusion, found.classes)
     drawn["reliability.png"] = plots.reliability(
-        plots.Believed("before the temperature", found.raw_scores, found.bins(found.raw_scores)),
-        plots.Believed("after", found.scores, found.bins(found.scores)),
+        *(
+            plots.Believed(f"{name} (error {value:.3f})", scores, found.bins(scores))
+            for name, value, scores in (
+                ("before the temperature", error.before, found.raw_scores),
+                ("after", error.after, found.scores),
+            )
+        )
     )
     return drawn
-
-
-def _calibration(found: Evaluation) -> tuple[float, float]:
-    return calibration_error(found.bins(found.raw_scores)), calibration_error(found.bins(found.scores))
 
 
 def _sheet(
@@ -166,13 +162,13 @@ def _page(
     count: int,
     made: Sequence[tuple[str, Mapping[str, Any], bool]],
 ) -> Page:
-    before, after = _calibration(found)
+    error = found.calibration
     wrong = found.accuracy.of - found.accuracy.hits
     figures: list[tuple[str, int | str]] = [
         ("images held out", found.accuracy.of),
         ("accuracy (95 % interval)", with_interval(found.accuracy)),
         ("wrong answers", wrong),
-        ("calibration error", f"{after:.3f}"),
+        ("calibration error", f"{error.after:.3f}"),
         ("images a second in training", f"{found.facts['images_per_second']:.1f}"),
     ]
     matrix = Plot.of(drawn["confusion.png"], "Confusion matrix: answers by label")
@@ -187,7 +183,13 @@ def _page(
             {"cards": pairs, "more": max(0, count - _MOST_PAIRS)},
             count,
         ),
-        Section("calibration", "Calibration", _CALIBRATION.format(before, after), "plot.html", {"plot": trust}),
+        Section(
+            "calibration",
+            "Calibration",
+            _CALIBRATION.format(error.before, error.after, error.chance),
+            "plot.html",
+            {"plot": trust},
+        ),
         Section("made", "How it was made", _MADE, "facts.html", {"groups": made}),
     ]
     if "curves.png" in drawn:
@@ -210,8 +212,8 @@ _CONFUSED = (
 )
 _CALIBRATION = (
     "Of answers with a score of 0.8, eight in ten should be right. The mean distance from that, over bins of equally"
-    " many answers, is {:.3f} as the network answers and {:.3f} once its outputs are divided by the temperature. That"
-    " one number was fitted on these images, too."
+    " many answers, is {:.3f} as the network answers and {:.3f} once its outputs are divided by the temperature, fitted"
+    " on four fifths of these images and judged on the fifth, in turn. {:.3f} would be chance on so few."
 )
 _CURVES = (
     "The loss in training is that of altered pictures and softened labels, so it may lie above that of validation. The"
