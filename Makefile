@@ -3,6 +3,8 @@ PYTHON ?= python3.11
 BIN := .venv/bin
 # Tests wait for processes and servers more than they compute: three of them keep two cores busy.
 WORKERS ?= 3
+# And one thread each where they do: threads of several processes that wait for one another on few cores stand still.
+THREADS := OMP_NUM_THREADS=1
 SETTINGS := PIP_DISABLE_PIP_VERSION_CHECK=1
 
 .PHONY: setup demo test check bench soak migration
@@ -22,7 +24,7 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m tests.prepare
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	$(THREADS) $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 soak: setup
 	$(BIN)/python -m pytest -m soak --timeout 3600

@@ -45,7 +45,7 @@ def normalise(images: Tensor) -> Tensor:
     """Shift and scale channels from 0-1 to what ImageNet networks expect."""
     mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
     std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
-    return (images - mean) / std
+    return (images - mean).div_(std)
 
 
 def _uniform(count: int, spread: float, generator: torch.Generator) -> Tensor:
@@ -79,9 +79,11 @@ def draw_light(count: int, recipe: Recipe, generator: torch.Generator) -> Tensor
 def change_light(images: Tensor, factors: Tensor) -> Tensor:
     """Apply brightness, contrast and saturation factors, (3, B), to (B, 3, H, W) images in 0-1."""
     brightness, contrast, saturation = factors.view(3, -1, 1, 1, 1)
-    weights = torch.tensor(_GRAY, device=images.device).view(1, 3, 1, 1)
-    gray = (images * weights).sum(1, keepdim=True)
-    images = gray + (images - gray) * saturation
+    red, green, blue = (images[:, channel : channel + 1] for channel in range(3))
+    gray = _GRAY[0] * red + _GRAY[1] * green + _GRAY[2] * blue
     middle = gray.mean((1, 2, 3), keepdim=True)
-    images = ((images - middle) * contrast + middle) * brightness
-    return images.clamp(0, 1)
+    # ((gray + (images - gray) x saturation - middle) x contrast + middle) x brightness, in as few passes as it takes.
+    every = contrast * brightness
+    shade = gray * ((1 - saturation) * every) + middle * ((1 - contrast) * brightness)
+    lit: Tensor = images * (saturation * every)
+    return lit.add_(shade).clamp_(0, 1)
