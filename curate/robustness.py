@@ -8,7 +8,8 @@ from curate import runs
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.robustness_plot import draw
-from curate.training import manifest_of, watched
+from curate.training import manifest_of
+from curate.watching import watched
 from db.errors import ConfigError
 from db.files import write_atomically
 from trainer import cache

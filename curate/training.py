@@ -1,30 +1,29 @@
 """`curate train`: the present split handed to the trainer, and its run folder noted in the database."""
 
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from filelock import BaseFileLock, Timeout
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from curate.progress import QUIET, Progress, Task
+from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.split import latest_snapshot, refuse_forgotten
+from curate.watching import watched
 from db.errors import DatasetError
 from db.faults import fault
-from db.models import Image, Run, RunState, Snapshot, SnapshotItem
+from db.models import Image, Run, RunState, Side, Snapshot, SnapshotItem
 from db.models.base import now
 from trainer import parallel
 from trainer.errors import DivergedError, ManifestError, WeightsError
 from trainer.manifest import Item, Manifest
 from trainer.options import TrainOptions
 from trainer.predict import read_run
-from trainer.recipes import load
+from trainer.recipes import Recipe, load
 from trainer.run import RunResult, train
-from trainer.watch import Watcher
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,9 @@ class TrainReport:
     """Whether this process tells of it: of several under `torchrun` one does."""
 
 
-_EPOCHS = 30
+_FEWEST_EPOCHS, _MOST_EPOCHS = 10, 30
+_STEPS = 630
+"""Of learning, where nothing says how long: ten epochs of 2,000 images. docs/recipes.md has what more brought."""
 
 
 def options_from(
@@ -57,12 +58,27 @@ def options_from(
     values: dict[str, Any] = {
         "arch": settings.arch,
         "size": settings.size,
-        "epochs": settings.epochs or chosen.epochs or _EPOCHS,
+        "epochs": settings.epochs or chosen.epochs or _epochs(project, chosen),
         "seed": project.settings.dataset.seed,
         "device": settings.device,
         "init": _init(init, Path.cwd()) if init else _init(configured, project.root),
     }
     return TrainOptions(**values | {k: v for k, v in given.items() if v is not None}, recipe=chosen)
+
+
+def _epochs(project: Project, recipe: Recipe) -> int:
+    with project.database.read() as session:
+        snapshot = latest_snapshot(session)
+        if snapshot is None:
+            return _MOST_EPOCHS
+        learned = (SnapshotItem.snapshot_id == snapshot.id) & (SnapshotItem.side == Side.TRAIN)
+        return enough_epochs(session.scalar(select(func.count()).where(learned)) or 0, recipe.batch_size)
+
+
+def enough_epochs(images: int, batch_size: int) -> int:
+    """As many as make some 630 steps, 10 to 30: fewer images are gone through more often."""
+    each = max(1, images // batch_size)
+    return min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, round(_STEPS / each)))
 
 
 def _init(named: str, folder: Path) -> str:
@@ -230,7 +246,7 @@ def report_of(project: Project, run: Run) -> TrainReport:
 def _train(project: Project, run: Run, manifest: Manifest, folder: Path, progress: Progress) -> RunResult:
     options = TrainOptions.from_dict(run.options)
     try:
-        with _Shown(progress) as shown:
+        with watched(progress) as shown:
             return train(manifest, options, folder, project.private / "pixels", shown)
     except (DivergedError, ManifestError, WeightsError) as error:
         # These do not get better by going on. A full disk does, and leaves the run to be resumed.
@@ -247,44 +263,3 @@ def _note(project: Project, run: Run, result: RunResult) -> None:
         row.best_epoch, row.validation_accuracy = result.best_epoch, result.validation_accuracy
         row.validation_images, row.images_per_second = result.validation_images, result.images_per_second
         row.weights_sha256 = result.weights_sha256
-
-
-def watched(progress: Progress) -> AbstractContextManager[Watcher]:
-    """Show what the trainer does as this program's progress, inside this context."""
-    return _Shown(progress)
-
-
-class _Shown:
-    """The trainer's watcher, shown as this program's progress."""
-
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
-        self.stack = ExitStack()
-        self.task: Task | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool | None:
-        return self.stack.__exit__(kind, error, trace)
-
-    def begin(self, name: str, total: int) -> None:
-        self.stack.close()
-        self.task = self.stack.enter_context(self.progress.task(name, total, "images"))
-
-    def advance(self, images: int) -> None:
-        if self.task is not None:
-            self.task.advance(images)
-
-    def epoch(self, metrics: dict[str, Any]) -> None:
-        if self.task is not None:
-            star = " (best)" if metrics["best"] else ""
-            self.task.note(f"epoch {metrics['epoch']}: validation accuracy {metrics['validation_accuracy']:.3f}{star}")
-
-    def say(self, message: str) -> None:
-        self.progress.say(message)
-
-    def saved(self, what: str) -> None:
-        fault(f"{what}.saved")

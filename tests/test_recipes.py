@@ -11,7 +11,7 @@ from torch import nn
 
 from curate.edit import set_value
 from curate.project import Project, open_project
-from curate.training import options_from
+from curate.training import enough_epochs, options_from
 from tests.learning import make_manifest, options
 from trainer import network, recipes
 from trainer.batches import batches as _batches
@@ -199,3 +199,9 @@ def test_the_command_line_goes_before_the_recipe_and_that_before_the_settings(
     assert options_from(mine).recipe.name == "mine"
     for opened in (again, mine):
         opened.database.close()
+
+
+@pytest.mark.parametrize(("images", "epochs"), [(0, 30), (300, 30), (1000, 20), (2000, 10), (2600, 10), (50_000, 10)])
+def test_few_images_are_gone_through_more_often(images: int, epochs: int) -> None:
+    """About as many steps, whatever the dataset: but 10 epochs at least, and 30 at most."""
+    assert enough_epochs(images, 32) == epochs
