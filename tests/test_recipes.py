@@ -78,7 +78,7 @@ def test_a_recipe_that_cannot_be_followed_is_refused(tmp_path: Path, changed: di
 
 def test_what_is_no_recipe_is_told(tmp_path: Path) -> None:
     """A wrong name lists those there are; a file that is gone, or lacks keys, is named."""
-    with pytest.raises(RecipeError, match="there are article, fast, noise, scratch"):
+    with pytest.raises(RecipeError, match="there are article, distill, fast, noise, scratch"):
         load("fats")
     with pytest.raises(RecipeError, match=r"cannot read the recipe .*gone\.toml"):
         load("gone.toml", tmp_path)
@@ -201,7 +201,7 @@ def test_the_command_line_goes_before_the_recipe_and_that_before_the_settings(
         opened.database.close()
 
 
-@pytest.mark.parametrize(("images", "epochs"), [(0, 30), (300, 30), (1000, 20), (2000, 10), (2600, 10), (50_000, 10)])
+@pytest.mark.parametrize(("images", "epochs"), [(0, 30), (300, 30), (1000, 24), (2000, 12), (2600, 12), (50_000, 12)])
 def test_few_images_are_gone_through_more_often(images: int, epochs: int) -> None:
-    """About as many steps, whatever the dataset: but 10 epochs at least, and 30 at most."""
+    """About as many steps, whatever the dataset: but 12 epochs at least, and 30 at most."""
     assert enough_epochs(images, 32) == epochs

@@ -35,13 +35,15 @@ class Precision:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
-def logits_of(network: nn.Module, pixels: Pixels, size: int, precision: Precision, batch_size: int = 64) -> Tensor:
+def logits_of(
+    network: nn.Module, pixels: Pixels, size: int, precision: Precision, batch_size: int = 64, *, mirror: bool = True
+) -> Tensor:
     """Raw outputs for images, (N, classes), float32 on the CPU: the mean over each picture and its mirror image."""
-    return outputs_of(network, pixels, size, precision, batch_size)[0]
+    return outputs_of(network, pixels, size, precision, batch_size, mirror=mirror)[0]
 
 
 def outputs_of(
-    network: nn.Module, pixels: Pixels, size: int, precision: Precision, batch_size: int = 64
+    network: nn.Module, pixels: Pixels, size: int, precision: Precision, batch_size: int = 64, *, mirror: bool = True
 ) -> tuple[Tensor, Tensor]:
     """Raw outputs, as `logits_of` gives them, and features, (N, D): what the last layer sees, averaged over its map."""
     network.eval()
@@ -50,8 +52,9 @@ def outputs_of(
         for start in range(0, len(pixels), batch_size):
             batch = torch.tensor(pixels[start : start + batch_size]).to(precision.device, non_blocking=True)
             images = to_input(batch, size).contiguous(memory_format=torch.channels_last)
-            outputs = network(torch.cat([images, images.flip(3)]))
-            found.append([t.float().view(2, len(batch), -1).mean(0).cpu() for t in (outputs, features.pop())])
+            outputs = network(torch.cat([images, images.flip(3)]) if mirror else images)
+            both = [t.float().view(1 + mirror, len(batch), -1).mean(0).cpu() for t in (outputs, features.pop())]
+            found.append(both)
     logits, seen = zip(*found, strict=True)
     return torch.cat(logits), torch.cat(seen)
 

@@ -20,6 +20,7 @@ from trainer.checkpoint import VALIDATION_FILE, read_checked
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision, outputs_of
 from trainer.manifest import VALIDATION
+from trainer.memory import keep_freed_memory
 from trainer.outside import BANK_FILE, BORDER, Bank, Border, scores_by_softmax
 from trainer.precision import cpu_multiplies_bfloat16
 
@@ -81,6 +82,8 @@ class Predictor:
         run = read_run(folder)
         options = run["options"]
         where = network.pick_device(device)
+        if where.type == "cpu":
+            keep_freed_memory()
         weights = read_checked(folder / "model.safetensors", run["weights_sha256"])
         head = options["recipe"].get("head", "dense")  # older runs do not say
         model = network.build(options["arch"], len(run["classes"]), options["size"], head)

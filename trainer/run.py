@@ -26,6 +26,7 @@ from trainer.errors import DivergedError, TrainerError
 from trainer.evaluate import Precision, Score, fit_temperature, logits_of, outputs_of, outside_threshold, score
 from trainer.files import sweep, write, write_json
 from trainer.manifest import TRAIN, Manifest
+from trainer.memory import keep_freed_memory
 from trainer.options import TrainOptions
 from trainer.outside import BANK_FILE, Bank, border, sample
 from trainer.parallel import Crew
@@ -77,6 +78,8 @@ def train(
         folder.mkdir(parents=True, exist_ok=True)
         given, options = options, _fit_batch(options, len(manifest.side(TRAIN)))
         device = crew.device(network.pick_device(options.device))
+        if device.type == "cpu":
+            keep_freed_memory()
         state = start(manifest, options, device, folder, watcher)
         if crew.agreed(state.epoch) != state.epoch:
             raise TrainerError(f"{folder} does not hold the same checkpoint for every process; let them share it")
@@ -145,7 +148,9 @@ def _fit_batch(options: TrainOptions, images: int) -> TrainOptions:
 
 def _validate(state: State, data: Data, options: TrainOptions, precision: Precision) -> Score:
     with state.average.applied(state.network):
-        return score(logits_of(state.network, data.validation, options.size, precision), data.validation_labels)
+        # Without the mirror images, which a finished run's answers take in: epochs are only compared with one another.
+        logits = logits_of(state.network, data.validation, options.size, precision, mirror=False)
+        return score(logits, data.validation_labels)
 
 
 def _keep_metrics(folder: Path, state: State, loss: float, found: Score, watcher: Watcher) -> None:
@@ -180,7 +185,7 @@ def _finish(
     validation_sha256 = checkpoint.write_weights(folder / checkpoint.VALIDATION_FILE, answers)
     result = RunResult(
         best_epoch=state.best_epoch,
-        validation_accuracy=state.best.accuracy,
+        validation_accuracy=score(logits, data.validation_labels).accuracy,
         validation_images=len(data.validation),
         images_per_second=float(np.median(state.speeds)),
         epochs=state.epoch,
