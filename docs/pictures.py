@@ -15,9 +15,12 @@ from rich.text import Text
 from curate.cli import show, show_crawl, show_images
 from curate.crawl.account import account
 from curate.demo.draw import CLASSES, draw
+from curate.explaining import Asked, explain_pictures
 from curate.labelling import Environment, Labelling
 from curate.pages.duplicates import write_duplicates
+from curate.pages.evaluation import write_evaluation
 from curate.project import Project, open_project
+from curate.robustness import measure_run
 from curate.status import status
 from curate.why import why
 from labeler.server import USER
@@ -68,15 +71,34 @@ def labelling_page(project: Project, target: Path) -> None:
         desk.stop()
 
 
-def duplicates_page(project: Project, target: Path) -> None:
-    """Take a picture of the page of `curate dedup --review`."""
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        page_file = write_duplicates(project, Path(folder) / "duplicates.html").file
+def page_of(file: Path, shown: str, target: Path) -> None:
+    """Take a picture of a page when what the selector `shown` names is to be seen."""
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 860})
-        page.goto(page_file.as_uri())
-        expect(page.locator("#groups .item").first).to_be_visible()
+        page.goto(file.as_uri())
+        expect(page.locator(shown).first).to_be_visible()
         page.screenshot(path=target)
+
+
+def pages(project: Project) -> None:
+    """Take pictures of the pages of `curate dedup --review` and `curate evaluate`."""
+    with tempfile.TemporaryDirectory() as folder:
+        duplicates = write_duplicates(project, Path(folder) / "duplicates.html").file
+        page_of(duplicates, "#groups .item", FOLDER / "duplicates.png")
+        report = write_evaluation(project, path=Path(folder) / "report.html").file
+        page_of(report, "img", FOLDER / "report.png")
+
+
+def explanations(project: Project) -> None:
+    """Explain two drawn pictures, scribbled on and not, and measure what scribbles do to all held out."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = [Path(folder) / f"{name}.jpg" for name in ("Jazzmaster", "FlyingV")]
+        for file in files:
+            draw(file.stem, 21).save(file, quality=90)
+        asked = Asked(output=FOLDER / "explain.png", scribble=2017)
+        explain_pictures(project, [str(file) for file in files], asked)
+    measure_run(project, None, (), FOLDER / "robustness.png")
 
 
 def main(printed: Path, demo: Path) -> None:
@@ -93,7 +115,8 @@ def main(printed: Path, demo: Path) -> None:
         show_images.why(why(project, "1")),
     )
     (FOLDER / "crawl.svg").write_text(terminal("curate status --crawl", history))
-    duplicates_page(project, FOLDER / "duplicates.png")
+    pages(project)
+    explanations(project)
     labelling_page(project, FOLDER / "labelling.png")
     project.database.close()
 

@@ -139,4 +139,4 @@ def check_outcome(folder: Path) -> list[str]:
     missing = [name for name in ("curate.toml", "curate.db", "images") if not (folder / name).exists()]
     missing += [name for name in ("guitars-dataset", "guitars-table") if not any((folder.parent / name).iterdir())]
     finished = [read_run(run)["validation_accuracy"] for run in (folder / "runs").iterdir()]
-    return missing if len(finished) == 2 else [*missing, "two runs"]
+    return missing if len(finished) == 3 else [*missing, "three runs"]

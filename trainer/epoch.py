@@ -5,7 +5,7 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
 
 from trainer import network
@@ -98,7 +98,8 @@ def _learn(
             break
         except torch.OutOfMemoryError as error:
             state.optimizer.zero_grad(set_to_none=True)
-            if state.forward is not state.network or len(images) // (2 * state.parts) < FEWEST:
+            # Of several processes the others took no smaller parts, and would wait for this one's gradients for ever.
+            if distributed.is_initialized() or len(images) // (2 * state.parts) < FEWEST:
                 raise TrainerError(
                     f"{precision.device} has too little memory for {options.arch} at {options.size} pixels, even two"
                     " pictures at a time; take a smaller --size or --arch, or --device cpu"
