@@ -46,7 +46,16 @@ def told(ran: Ran) -> str:
 @pytest.mark.parametrize("path", [path for path in LEAVES if path not in {"init", "demo"}])
 def test_outside_any_project_commands_say_so(here: Cli, tmp_path: Path, path: str) -> None:
     """The line names the folder and what to do; nothing is made there."""
-    needed = {"import": ["in"], "export": ["csv", "out"], "predict": ["x.jpg"], "why": ["1"], "forget": ["1"]}
+    needed = {
+        "import": ["in"],
+        "export": ["csv", "out"],
+        "export-model": ["model.onnx"],
+        "predict": ["x.jpg"],
+        "explain": ["x.jpg"],
+        "compare": ["one", "other"],
+        "why": ["1"],
+        "forget": ["1"],
+    }
     line = told(here(*path.split(), *needed.get(path, []), cwd=tmp_path))
     assert f"no curate.toml in {tmp_path}" in line
     assert "`curate init`" in line

@@ -36,11 +36,14 @@ class Looks(nn.Module):
     def __init__(self, at: Callable[[Tensor], Tensor], threshold: float) -> None:
         super().__init__()
         self.at, self.threshold = at, threshold
+        self.last = nn.Linear(2, 2, bias=False)
+        self.last.weight.data = torch.eye(2)
 
     def forward(self, images: Tensor) -> Tensor:
         """Outputs for (B, 3, H, W), (B, 2)."""
         found = self.at(images).flatten(1).mean(1) - self.threshold
-        return torch.stack([-found, found], dim=1)
+        answer: Tensor = self.last(torch.stack([-found, found], dim=1))
+        return answer
 
 
 def predictor(network: nn.Module) -> Predictor:

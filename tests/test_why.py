@@ -225,7 +225,7 @@ def test_splits_predictions_and_tasks_are_told(project: Project, cli: Cli) -> No
         (5, 31, "there", "0001-small")
     ]
     told = cli("why", "1", cwd=project.root, check=True).out
-    assert "  run 0001-small: Green at 0.750, perhaps none of the classes" in told
+    assert "  run 0001-small: Green at 0.750, the nearest; none of the classes" in told
     assert "  task 31 in project 5 of local:1: there" in told
 
 
