@@ -7,6 +7,7 @@ it disturbs), and half of what the answer's probability lacks of 1 (Hendrycks an
 `docs/decisions.md` has what was compared.
 """
 
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -59,10 +60,16 @@ class Bank:
 
     def distances(self, features: Tensor) -> Tensor:
         """Euclidean distance of features, (M, D), from the nearest in the bank, (M,)."""
-        asked, known = features.double(), self.features.double()
+        asked, (known, lengths) = features.double(), self._known
         # One product of matrices; in double precision, for it subtracts large numbers from each other.
-        squares = asked.square().sum(1, keepdim=True) + known.square().sum(1) - 2 * asked @ known.T
+        squares = asked.square().sum(1, keepdim=True) + lengths - 2 * asked @ known.T
         return squares.min(1).values.clamp(min=0).sqrt()
+
+    @functools.cached_property
+    def _known(self) -> tuple[Tensor, Tensor]:
+        """Its features in double precision, and the squares of their lengths."""
+        known = self.features.double()
+        return known, known.square().sum(1)
 
 
 @dataclass(frozen=True)
