@@ -13,7 +13,6 @@ from curate.project import Project
 from curate.training import TrainReport, options_from, train_run
 from db.errors import DatasetError
 from db.models import Run
-from trainer.batches import cached_side
 from trainer.predict import Predictor
 
 ARCH = "mobilenet_v3_small"
@@ -90,7 +89,7 @@ def _figures(project: Project, *compared: Run) -> list[Figures]:
 
 
 def _answering(predictor: Predictor) -> Callable[[], object]:
-    side = cached_side(predictor.size)
+    side = predictor.side
     pixels = np.random.default_rng(0).integers(0, 256, (_BATCH, side, side, 3), np.uint8)
     return lambda: predictor.answers(pixels)
 

@@ -20,7 +20,6 @@ from db.errors import ConfigError, DatasetError
 from db.files import write_atomically
 from db.models import ImageState
 from db.reasons import Reason, Refusal
-from trainer.batches import cached_side
 from trainer.cache import Pixels, decode, squeeze
 from trainer.corrupt import scribble
 from trainer.explain import Explanation, explain
@@ -195,7 +194,7 @@ class _Work:
         if refusal is not None:
             return refusal
         try:
-            image = decode(data, cached_side(self.predictor.size))
+            image = decode(data, self.predictor.side)
         except Exception as error:  # noqa: BLE001 - a decoder may raise anything; it costs this image only
             return Refusal(Reason.CORRUPT, str(error))
         return _Opened(name, image, zlib.crc32(data))
@@ -225,7 +224,7 @@ class _Work:
         return explain(self.predictor, self._squares(images), against)
 
     def _squares(self, images: Sequence[Image.Image]) -> Pixels:
-        return np.stack([squeeze(image, cached_side(self.predictor.size)) for image in images])
+        return np.stack([squeeze(image, self.predictor.side) for image in images])
 
     def _reading(self, found: Explanation) -> Reading:
         names, answer = self.predictor.classes, found.answer

@@ -13,7 +13,6 @@ from curate.watching import watched
 from db.errors import ConfigError
 from db.files import write_atomically
 from trainer import cache
-from trainer.batches import cached_side
 from trainer.corrupt import CORRUPTIONS
 from trainer.intervals import wilson
 from trainer.manifest import TRAIN, VALIDATION, labels_of
@@ -71,7 +70,7 @@ def measure_run(
         manifest = manifest_of(project, chosen.snapshot_id)
         train, held_out = manifest.side(TRAIN), manifest.side(VALIDATION)
         # Both sides, since it is the file that training left: nothing is decoded again.
-        pixels = cache.load([*train, *held_out], cached_side(predictor.size), project.private / "pixels", shown)
+        pixels = cache.load([*train, *held_out], predictor.side, project.private / "pixels", shown)
         pixels = pixels[len(train) :]
         found = measure(predictor, pixels, labels_of(held_out), names, shown)
     report = _report(chosen.name, found, plot or project.runs / chosen.name / "robustness.png")

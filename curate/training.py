@@ -38,9 +38,9 @@ class TrainReport:
     """Whether this process tells of it: of several under `torchrun` one does."""
 
 
-_FEWEST_EPOCHS, _MOST_EPOCHS = 12, 30
-_STEPS = 750
-"""Of learning, where nothing says how long: twelve epochs of 2,000 images. docs/recipes.md has what more brought."""
+_FEWEST_EPOCHS, _MOST_EPOCHS = 11, 30
+_STEPS = 690
+"""Of learning, where nothing says how long: eleven epochs of 2,000 images. docs/recipes.md has what more brought."""
 
 
 def options_from(
@@ -76,7 +76,7 @@ def _epochs(project: Project, recipe: Recipe) -> int:
 
 
 def enough_epochs(images: int, batch_size: int) -> int:
-    """As many as make some 750 steps, 12 to 30: fewer images are gone through more often."""
+    """As many as make some 690 steps, 11 to 30: fewer images are gone through more often."""
     each = max(1, images // batch_size)
     return min(_MOST_EPOCHS, max(_FEWEST_EPOCHS, round(_STEPS / each)))
 

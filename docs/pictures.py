@@ -1,5 +1,6 @@
 """Makes the README's pictures: `python -m docs.pictures demo.txt DEMO`, the demo's output and its folder."""
 
+import contextlib
 import io
 import shutil
 import sys
@@ -27,7 +28,7 @@ from labeler.server import USER
 from labeler.signin import session_cookie
 from tests import prepare
 
-FOLDER = Path(__file__).parent / "pictures"
+FOLDER = Path(__file__).resolve().parent / "pictures"
 _SIDE, _LINE, _COLUMNS = 120, 16, 9
 
 
@@ -92,12 +93,11 @@ def pages(project: Project) -> None:
 
 def explanations(project: Project) -> None:
     """Explain two drawn pictures, scribbled on and not, and measure what scribbles do to all held out."""
-    with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / f"{name}.jpg" for name in ("Jazzmaster", "FlyingV")]
-        for file in files:
-            draw(file.stem, 21).save(file, quality=90)
-        asked = Asked(output=FOLDER / "explain.png", scribble=2017)
-        explain_pictures(project, [str(file) for file in files], asked)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
+        names = [f"{name}.jpg" for name in ("Jazzmaster", "FlyingV")]
+        for name in names:
+            draw(Path(name).stem, 21).save(name, quality=90)
+        explain_pictures(project, names, Asked(output=FOLDER / "explain.png", scribble=2017))
     measure_run(project, None, (), FOLDER / "robustness.png")
 
 
@@ -106,7 +106,7 @@ def main(printed: Path, demo: Path) -> None:
     FOLDER.mkdir(exist_ok=True)
     drawings().save(FOLDER / "drawings.jpg", quality=82)
     (FOLDER / "demo.svg").write_text(terminal("make demo", printed.read_text(encoding="utf-8").strip()))
-    project = open_project(demo)
+    project = open_project(demo.resolve())
     (FOLDER / "status.svg").write_text(terminal("curate status", show.status(status(project))))
     history = Group(
         show_crawl.account(account(project)),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from tests.learning import make_manifest, options
 from trainer import network, recipes
-from trainer.batches import load
+from trainer.batches import cached_side, load
 from trainer.compiling import compiled
 from trainer.epoch import train_epoch
 from trainer.errors import TrainerError
@@ -103,6 +103,15 @@ def test_pictures_grow_from_epoch_to_epoch_as_the_recipe_says() -> None:
     assert network.train_size(replace(wanted, arch="vit_b_16"), 0) == 224
     assert network.train_size(replace(wanted, recipe=replace(growing, head="flat")), 0) == 224
     assert network.train_size(replace(wanted, size=48), 0) == 32
+
+
+def test_a_finished_run_looks_at_larger_pictures_where_it_knew_something_before() -> None:
+    """As much larger as the recipe says; not from random weights, and not where only one size fits."""
+    wanted = options(size=224, init="some.safetensors")
+    assert network.test_size(wanted) == cached_side(224) - 1
+    assert network.test_size(replace(wanted, init="none")) == 224
+    assert network.test_size(replace(wanted, arch="vit_b_16")) == 224
+    assert network.test_size(replace(wanted, recipe=recipes.load("article"))) == 224
 
 
 def test_early_layers_learn_slower_where_the_recipe_says_so() -> None:

@@ -201,7 +201,7 @@ def test_the_command_line_goes_before_the_recipe_and_that_before_the_settings(
         opened.database.close()
 
 
-@pytest.mark.parametrize(("images", "epochs"), [(0, 30), (300, 30), (1000, 24), (2000, 12), (2600, 12), (50_000, 12)])
+@pytest.mark.parametrize(("images", "epochs"), [(0, 30), (300, 30), (1000, 22), (2000, 11), (2600, 11), (50_000, 11)])
 def test_few_images_are_gone_through_more_often(images: int, epochs: int) -> None:
-    """About as many steps, whatever the dataset: but 12 epochs at least, and 30 at most."""
+    """About as many steps, whatever the dataset: but 11 epochs at least, and 30 at most."""
     assert enough_epochs(images, 32) == epochs

@@ -10,9 +10,9 @@ from torch import Tensor
 from trainer import cache
 from trainer.manifest import TRAIN, VALIDATION, Manifest, labels_of
 from trainer.options import TrainOptions
+from trainer.recipes import LARGEST_TEST
 from trainer.watch import Watcher
 
-_CACHE_MARGIN = 8 / 7
 _RESIDENT_SHARE = 0.4
 """Of a GPU's free memory that decoded images may take; the rest is for the network and its activations."""
 
@@ -52,7 +52,7 @@ def load(manifest: Manifest, options: TrainOptions, folder: Path, device: torch.
 
 def cached_side(size: int) -> int:
     """Side of the squares that images are decoded to: 256 for 224, room for zooming in without blur."""
-    return round(size * _CACHE_MARGIN)
+    return round(size * LARGEST_TEST)
 
 
 def batches(images: int, options: TrainOptions, first: int, count: int, fewest: int = 2) -> Iterator[Tensor]:

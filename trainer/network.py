@@ -91,6 +91,16 @@ def train_size(options: TrainOptions, share: float) -> int:
     return min(options.size, max(_SIZE_STEP, round(side / _SIZE_STEP) * _SIZE_STEP))
 
 
+def test_size(options: TrainOptions) -> int:
+    """Side of the pictures that a finished run answers for.
+
+    Larger than in training only where the first weights were known: what came from none learned that one scale alone.
+    """
+    if options.init == "none" or options.recipe.head == "flat" or options.arch.startswith(_ONE_SIZE):
+        return options.size
+    return round(options.size * options.recipe.test_size)
+
+
 def head_names(network: nn.Module) -> set[str]:
     """Names of the last layer's weights: in every torchvision classifier the one whose shape the classes decide."""
     layers = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear | nn.Conv2d)]

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from trainer.augment import MEAN, STD
-from trainer.batches import cached_side
 from trainer.cache import Pixels
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision, logits_of
@@ -77,7 +76,7 @@ def export_onnx(folder: Path, target: Path, pixels: Pixels) -> OnnxReport:
     onnx, runtime = (_required(name) for name in ("onnx", "onnxruntime"))
     _required("onnxscript")
     predictor = Predictor.load(folder, "cpu", "torch")
-    side = cached_side(predictor.size)
+    side = predictor.side
     model = _without_traces(_exported(predictor, side))
     facts = _facts(folder, predictor, side)
     onnx.helper.set_model_props(model, {key: json.dumps(value, ensure_ascii=False) for key, value in facts.items()})

@@ -51,6 +51,7 @@ class Predictor:
     classes: tuple[str, ...]
     model: nn.Module
     size: int
+    """Side of the pictures that the network sees."""
     temperature: float
     outside_below: float
     precision: Precision
@@ -58,6 +59,8 @@ class Predictor:
     """None in runs from before it was kept, and where too few images were held out to say what is far: the probability
     alone then tells what lies outside."""
     border: Border | None = None
+    decoded: int | None = None
+    """Side of the squares that pictures are decoded to; None: what belongs to `size`."""
     openvino: serve.OpenVino | None = None
     """What computes instead of `model`, where it does."""
 
@@ -96,7 +99,8 @@ class Predictor:
         found = cls(
             classes=tuple(run["classes"]),
             model=network.place(model, where),
-            size=options["size"],
+            size=run.get("test_size", options["size"]),  # older runs answer at the size they learned at
+            decoded=cached_side(options["size"]),
             temperature=run["temperature"],
             outside_below=run["outside_below"],
             precision=Precision(where, bfloat16=run["bfloat16"] and where.type == "cuda"),
@@ -123,6 +127,11 @@ class Predictor:
     def _open(self, folder: Path, run: dict[str, Any]) -> serve.OpenVino:
         bfloat16 = run["bfloat16"] and cpu_multiplies_bfloat16()
         return serve.open_converted(folder, self.model, self.size, run["weights_sha256"], bfloat16=bfloat16)
+
+    @property
+    def side(self) -> int:
+        """Of the squares that pictures are decoded to, as in training."""
+        return self.decoded or cached_side(self.size)
 
     @property
     def backend(self) -> str:
@@ -153,7 +162,7 @@ class Predictor:
 
     def stream(self, sources: Iterable[Callable[[], bytes]]) -> Iterator[Answer | Exception]:
         """Answer for encoded images, in order; in place of one that cannot be read or decoded, the error."""
-        side = cached_side(self.size)
+        side = self.side
 
         def decode(source: Callable[[], bytes]) -> Pixels | Exception:
             try:

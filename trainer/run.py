@@ -148,7 +148,7 @@ def _fit_batch(options: TrainOptions, images: int) -> TrainOptions:
 
 def _validate(state: State, data: Data, options: TrainOptions, precision: Precision) -> Score:
     with state.average.applied(state.network):
-        # Without the mirror images, which a finished run's answers take in: epochs are only compared with one another.
+        # Without the mirror images and the larger size that a finished run answers by: epochs are only compared.
         logits = logits_of(state.network, data.validation, options.size, precision, mirror=False)
         return score(logits, data.validation_labels)
 
@@ -179,7 +179,8 @@ def _finish(
     if state.best is None:
         raise DivergedError("no epoch gave outputs that are numbers; try another --seed or --init")
     state.network.load_state_dict(state.best_weights)
-    logits, features = outputs_of(state.network, data.validation, options.size, precision)
+    size = network.test_size(options)
+    logits, features = outputs_of(state.network, data.validation, size, precision)
     temperature = fit_temperature(logits, data.validation_labels)
     answers = {"logits": logits, "labels": data.validation_labels}
     validation_sha256 = checkpoint.write_weights(folder / checkpoint.VALIDATION_FILE, answers)
@@ -192,7 +193,7 @@ def _finish(
         weights_sha256=checkpoint.write_weights(folder / "model.safetensors", state.best_weights),
         trust=trust(logits, data.validation_labels, manifest.classes, temperature).as_dict(),
     )
-    bank = _bank(state, data, options, precision)
+    bank = _bank(state, data, size, precision)
     found = border(bank.distances(features), logits, data.validation_labels, temperature)
     # Without a border nobody would read the bank.
     bank_sha256 = found and checkpoint.write_weights(folder / BANK_FILE, bank.tensors())
@@ -202,6 +203,7 @@ def _finish(
             "classes": list(manifest.classes),
             "images": manifest.fingerprint(),
             "options": options.as_dict(),
+            "test_size": size,
             "temperature": temperature,
             "outside_below": outside_threshold(logits, data.validation_labels, temperature),
             "outside": found and {"sha256": bank_sha256, "border": asdict(found)},
@@ -214,6 +216,6 @@ def _finish(
     return result
 
 
-def _bank(state: State, data: Data, options: TrainOptions, precision: Precision) -> Bank:
+def _bank(state: State, data: Data, size: int, precision: Precision) -> Bank:
     rows = sample(data.train_labels).numpy()
-    return Bank.of(outputs_of(state.network, data.train[rows], options.size, precision)[1])
+    return Bank.of(outputs_of(state.network, data.train[rows], size, precision)[1])

@@ -11,6 +11,8 @@ from trainer.errors import RecipeError
 
 _CHOICES = {"optimizer": ("adamw", "sgd"), "schedule": ("cosine", "time"), "head": ("dense", "flat")}
 
+LARGEST_TEST = 8 / 7
+"""Larger pictures are not decoded: 256 for 224."""
 _FROM_ONE = ("batch_size", "patience", "epochs")
 _SHARES = (
     "warm_up",
@@ -76,6 +78,9 @@ class Recipe:
     first_size: float = 1.0
     last_size: float = 1.0
     """Side of the pictures in the first and in the last epoch, as shares of the size that is validated at."""
+    test_size: float = 1.0
+    """Side of the pictures that a finished run answers for, as a share of the size, 1 to 8/7: things look larger in
+    varied pictures than in those as they are (Touvron et al., NeurIPS 2019)."""
     first_rate: float = 1.0
     """Learning rate of the first layer, as a share of that of the last features; between them it rises by ratio."""
     teacher_temperature: float = 1.0
@@ -97,6 +102,8 @@ class Recipe:
             least = 1 if field.name in _FROM_ONE else 0
             if isinstance(value, int | float) and not (math.isfinite(value) and value >= least):
                 raise RecipeError(f"recipe {self.name}: {field.name} is {value}; it must be {least} or more")
+            if field.name == "test_size" and not 1 <= value <= LARGEST_TEST:
+                raise RecipeError(f"recipe {self.name}: test_size is {value}; it must be from 1 to {LARGEST_TEST:.3f}")
             if field.name in _SHARES and value > 1:
                 raise RecipeError(f"recipe {self.name}: {field.name} is {value}; it is a share, 1 at most")
 
