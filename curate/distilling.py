@@ -11,8 +11,8 @@ from curate import runs
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.training import TrainReport, options_from, train_run
-from db.errors import DatasetError
 from db.models import Run
+from trainer import parallel
 from trainer.predict import Predictor
 
 ARCH = "mobilenet_v3_small"
@@ -53,18 +53,18 @@ def distill(
     init: str | None = None,
     **given: int | str | None,
 ) -> DistillReport:
-    """Train `arch` on the answers of the run `teacher`, or of the best, on that run's split.
+    """Train `arch` on the answers of the run `teacher`, or of the best undistilled one, on that run's split.
 
-    `init` and `given` are training options as of `options_from`. Raises DatasetError for a run
-    that is none, TrainerError.
+    `init` and `given` are training options as of `options_from`. Raises DatasetError for a run that is none, and
+    TrainerError.
     """
     with project.database.read() as session:
-        chosen = runs.choose(session, teacher, [c.name for c in project.settings.classes])
-    if chosen.options.get("teacher") is not None and teacher is None:
-        raise DatasetError(f"the best run, {chosen.name}, is itself distilled; name its teacher with --teacher RUN")
+        chosen = runs.choose(session, teacher, [c.name for c in project.settings.classes], taught=False)
     # The validation images must be the teacher's own: it may have learned from those of a later split.
     options = options_from(project, recipe=_RECIPE, init=init, arch=arch or ARCH, teacher=chosen.name, **given)
-    report = train_run(project, options, snapshot=chosen.snapshot_id, progress=progress)
+    with parallel.crew() as crew:
+        report = train_run(project, options, snapshot=chosen.snapshot_id, progress=progress)
+        crew.wait()  # until the first process has noted the run
     with project.database.read() as session:
         student = runs.choose(session, report.run, [])
     progress.say("comparing teacher and student")
@@ -73,7 +73,7 @@ def distill(
 
 
 def _figures(project: Project, *compared: Run) -> list[Figures]:
-    predictors = [Predictor.load(project.runs / run.name) for run in compared]
+    predictors = [Predictor.load(project.runs / run.name, backend="torch") for run in compared]
     speeds = _alternated([_answering(predictor) for predictor in predictors])
     return [
         Figures(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
@@ -15,7 +16,7 @@ from curate.project import Project
 from db.errors import DatasetError
 from trainer.intervals import wilson
 from trainer.predict import read_run, read_validation
-from trainer.trust import Calibration, calibration
+from trainer.trust import Calibration, calibration, confusion
 
 Integers = NDArray[np.int64]
 Numbers = NDArray[np.float64]
@@ -100,7 +101,7 @@ class Evaluation:
     @property
     def confusion(self) -> Integers:
         """Counts, (classes, classes): rows are labels, columns answers."""
-        return confusion(self.labels, self.answers, len(self.classes))
+        return confusion(torch.from_numpy(self.answers), torch.from_numpy(self.labels), len(self.classes))
 
     def per_class(self) -> list[ClassResult]:
         """Recall and precision, in the run's order."""
@@ -153,12 +154,6 @@ def evaluation(project: Project, run: str | None = None) -> Evaluation:
         facts=facts,
         epochs=_epochs(folder / "metrics.jsonl"),
     )
-
-
-def confusion(labels: Integers, answers: Integers, classes: int) -> Integers:
-    """Count answers by label, (classes, classes): rows are labels."""
-    counts = np.bincount(labels * classes + answers, minlength=classes * classes)
-    return counts.reshape(classes, classes).astype(np.int64)
 
 
 def bins(scores: Numbers, right: NDArray[np.bool_]) -> list[Bin]:

@@ -14,9 +14,13 @@ REPORT, SHEET = "report.html", "confused.png"
 """Files of a run's folder that show images; `curate evaluate` makes them anew."""
 
 
-def choose(session: Session, name: str | None, classes: list[str]) -> Run:
-    """Give the run called `name`, or the best. Raises DatasetError when there is none."""
-    run = best(session, classes) if name is None else session.scalars(select(Run).where(Run.name == name)).first()
+def choose(session: Session, name: str | None, classes: list[str], *, taught: bool = True) -> Run:
+    """Give the run called `name`, or the best, `taught` by another or not. Raises DatasetError when there is none."""
+    run = (
+        best(session, classes, taught=taught)
+        if name is None
+        else session.scalars(select(Run).where(Run.name == name)).first()
+    )
     if run is None and name is None:
         raise DatasetError("no run with the present classes is finished yet; train one with `curate train`")
     if run is None:
@@ -27,14 +31,15 @@ def choose(session: Session, name: str | None, classes: list[str]) -> Run:
     return run
 
 
-def best(session: Session, classes: list[str]) -> Run | None:
+def best(session: Session, classes: list[str], *, taught: bool = True) -> Run | None:
     """The newest split's best run, unless an older run is better beyond chance.
 
     Early rounds validate on a handful of images: comparing bare accuracies would let a lucky 5 of 5 beat every later
     run. So an older run stands only while its interval lies above all of the newer one's.
     """
     query = select(Run).where(Run.state == RunState.FINISHED).order_by(Run.snapshot_id, Run.validation_accuracy, Run.id)
-    by_snapshot = {run.snapshot_id: run for run in session.scalars(query) if run.classes == classes}
+    found = [run for run in session.scalars(query) if run.classes == classes]
+    by_snapshot = {run.snapshot_id: run for run in found if taught or not run.options.get("teacher")}
     chosen: Run | None = None
     for _, run in sorted(by_snapshot.items()):
         if chosen is None or _interval(run)[1] >= _interval(chosen)[0]:

@@ -10,6 +10,7 @@ from curate.project import Project
 from curate.split import latest_snapshot
 from curate.training import TrainReport, report_of, train_run
 from db.models import Run, RunState
+from trainer import parallel
 from trainer.options import TrainOptions
 
 
@@ -47,15 +48,17 @@ def train_seeds(project: Project, options: TrainOptions, count: int, progress: P
     Raises as `train_run`.
     """
     found = []
-    for seed in range(options.seed, options.seed + count):
-        one = replace(options, seed=seed)
-        done = _finished(project, one)
-        if done is None:
-            progress.say(f"seed {seed}")
-            done = train_run(project, one, progress=progress)
-        else:
-            progress.say(f"seed {seed}: run {done.run} was trained so already")
-        found.append((seed, done))
+    with parallel.crew() as crew:  # one for all seeds: processes part only at the end
+        shown = progress if crew.leads else QUIET
+        for seed in range(options.seed, options.seed + count):
+            one = replace(options, seed=seed)
+            done = crew.agreed(_finished(project, one) if crew.leads else None)
+            if done is None:
+                shown.say(f"seed {seed}")
+                done = train_run(project, one, progress=shown)
+            else:
+                shown.say(f"seed {seed}: run {done.run} was trained so already")
+            found.append((seed, replace(done, leads=crew.leads)))
     return SeedsReport(found)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from curate.evaluating import bins, confusion, evaluation
+from curate.evaluating import bins, evaluation
 from curate.forget import forget
 from curate.ingest.folder import import_folder
 from curate.labelling import Environment, Labelling
@@ -51,12 +51,6 @@ def project(make_project: Callable[..., Project]) -> Project:
 def offline(project: Project) -> Labelling:
     """Labelling without a server."""
     return Labelling(project, Environment(project.root / "nowhere", None))
-
-
-def test_answers_are_counted_by_label() -> None:
-    """Rows are labels, columns answers, and classes without an image have their place."""
-    counts = confusion(np.array([0, 0, 2]), np.array([0, 2, 2]), 4)
-    assert counts.tolist() == [[1, 0, 1, 0], [0, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0]]
 
 
 def test_bins_hold_equally_many() -> None:

@@ -28,6 +28,13 @@ def test_every_architecture_takes_our_classes(arch: str) -> None:
     assert set(shapes.values()) == {13}
 
 
+@pytest.mark.parametrize("arch", ["vit_b_16", "maxvit_t"])
+def test_a_size_that_an_architecture_cannot_take_is_told(arch: str) -> None:
+    """Before any picture is decoded, with one that it can."""
+    with pytest.raises(WeightsError, match=rf"{arch} takes no pictures of 100 pixels .* try --size 224"):
+        network.build(arch, 2, 100)
+
+
 def test_an_unknown_architecture_is_refused_by_name() -> None:
     """The message gives names that exist."""
     with pytest.raises(WeightsError, match=r"no architecture 'resnet49'.*resnet50"):

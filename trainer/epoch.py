@@ -2,6 +2,7 @@
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -54,7 +55,7 @@ def train_epoch(
         watcher.advance(len(rows))
         if precision.device.type == "cpu":  # where looking costs no waiting
             tally.check(state.epoch)
-    tally.loss = crew.total(tally.loss)
+    tally.loss, tally.wild = crew.total(tally.loss), crew.total(tally.wild)
     tally.check(state.epoch)
     state.speeds.append(seen / (time.monotonic() - started))
     return float(tally.loss) / seen
@@ -92,26 +93,32 @@ def _learn(
     tally: _Tally,
 ) -> None:
     """Take one step. Where the device's memory is short, from gradients of halves, quarters, … of the batch."""
-    while True:
-        try:
+    loss = None
+    while loss is None:
+        # After the `except`, not in it: the error holds on to all that the pass had in memory.
+        with suppress(torch.OutOfMemoryError):
             loss = _gradients(state, images, targets, weight, options, precision)
-            break
-        except torch.OutOfMemoryError as error:
-            state.optimizer.zero_grad(set_to_none=True)
-            # Of several processes the others took no smaller parts, and would wait for this one's gradients for ever.
-            if distributed.is_initialized() or len(images) // (2 * state.parts) < FEWEST:
-                raise TrainerError(
-                    f"{precision.device} has too little memory for {options.arch} at {options.size} pixels, even two"
-                    " pictures at a time; take a smaller --size or --arch, or --device cpu"
-                ) from error
-            state.parts *= 2
-            torch.cuda.empty_cache()
+        if loss is None:
+            _take_smaller_parts(state, len(images), options, precision)
     norm = nn.utils.clip_grad_norm_(state.network.parameters(), _GRADIENT_NORM)
     tally.loss += loss * len(images)
     tally.wild.copy_(torch.maximum(tally.wild, (~(loss.isfinite() & norm.isfinite())).float()))
     step_unless(tally.wild, state.optimizer)
     state.steps += 1
     state.average.update(state.network)
+
+
+def _take_smaller_parts(state: State, images: int, options: TrainOptions, precision: Precision) -> None:
+    """Part batches once more. Raises TrainerError where that cannot help."""
+    short = f"{precision.device} has too little memory for {options.arch} at {options.size} pixels"
+    if distributed.is_initialized():
+        # The other processes took no smaller parts, and would wait for this one's gradients for ever.
+        raise TrainerError(f"{short} and its share of the batch; take a smaller --size, or a recipe of smaller batches")
+    if images // (2 * state.parts) < FEWEST:
+        raise TrainerError(f"{short}, even two pictures at a time; take a smaller --size or --arch, or --device cpu")
+    state.optimizer.zero_grad(set_to_none=True)
+    torch.cuda.empty_cache()
+    state.parts *= 2
 
 
 def _gradients(

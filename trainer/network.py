@@ -44,7 +44,13 @@ def build(arch: str, classes: int, size: int, head: str = "dense") -> nn.Module:
         more = {"aux_logits": False, "init_weights": True}
     elif arch.startswith("vit_"):
         more = {"image_size": size}
-    network: nn.Module = models.get_model(arch, weights=None, num_classes=classes, **more)
+    elif arch.startswith("maxvit"):
+        more = {"input_size": (size, size)}
+    try:
+        network: nn.Module = models.get_model(arch, weights=None, num_classes=classes, **more)
+    except (AssertionError, ValueError) as error:  # a transformer parts its picture into patches of one size
+        why = " ".join(str(error).split())
+        raise WeightsError(f"{arch} takes no pictures of {size} pixels ({why}); try --size 224") from error
     if head == "flat":
         _flatten_head(network, arch, classes, size)
     return network

@@ -86,7 +86,9 @@ def crew() -> Iterator[Crew]:
         yield Crew()
         return
     try:
-        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo", timeout=_PATIENCE)
+        # Each kind of device by what is made for it: `--device cpu` works beside GPUs, too.
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        distributed.init_process_group(backend, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise TrainerError(f"cannot join the other processes of torchrun: {error}") from error
     try:

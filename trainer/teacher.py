@@ -25,7 +25,7 @@ class Teacher:
     @classmethod
     def load(cls, folder: Path, classes: tuple[str, ...], device: str, temperature: float) -> "Teacher":
         """Load a run. Raises WeightsError when it is not finished, was altered, or knows other classes."""
-        predictor = Predictor.load(folder, device)
+        predictor = Predictor.load(folder, device, backend="torch")
         if predictor.classes != classes:
             raise WeightsError(
                 f"the teacher {folder.name} knows {', '.join(predictor.classes)}, and not {', '.join(classes)};"
@@ -35,7 +35,7 @@ class Teacher:
 
     @torch.no_grad()
     def targets(self, images: Tensor) -> Tensor:
-        """Give (B, classes) probabilities for (B, 3, side, side) input, resized to what the teacher was trained at."""
+        """Give (B, classes) probabilities for (B, 3, side, side) input, resized to what the teacher answers at."""
         size = self.predictor.size
         if images.shape[-1] != size:
             images = functional.interpolate(images, (size, size), mode="bilinear", antialias=True)

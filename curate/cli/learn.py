@@ -30,6 +30,10 @@ def train(
     epochs: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many.")] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of everything random.")] = None,
     device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda, …")] = None,
+    compile_: Annotated[
+        bool | None,
+        typer.Option("--compile/--no-compile", help="Whether torch compiles it; else on a GPU, where the run is long."),
+    ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Train with so many seeds, to tell luck from progress.")
     ] = None,
@@ -47,7 +51,15 @@ def train(
         raise ConfigError("--resume goes on with one run; with --seeds the same command again goes on by itself")
     project = around.project()
     options = options_from(
-        project, recipe=recipe, arch=arch, init=init, size=size, epochs=epochs, seed=seed, device=device
+        project,
+        recipe=recipe,
+        arch=arch,
+        init=init,
+        size=size,
+        epochs=epochs,
+        seed=seed,
+        device=device,
+        compile=compile_,
     )
     if seeds:
         from curate.seeds import train_seeds
