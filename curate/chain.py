@@ -107,7 +107,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """The image's own label. None, and a conflict, where imports differ and no person has decided."""
+    """The image's own label. None, and a conflict, where answers differ and nothing decides."""
 
     label: str | None
     conflict: bool

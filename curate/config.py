@@ -10,13 +10,16 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from curate.dedup.settings import DedupSettings
+from curate.people.settings import LabellingSettings
 from curate.quality.settings import QualitySettings
 from db.errors import ConfigError
+from db.models import Other
 
 FILE_NAME = "curate.toml"
 _LONGEST_NAME = 60
-HOTKEYS = "1234567890qwetasdfgzxcvbyiopjklnm"
-"""Keys that classes without one of their own get, in this order: all but those that Label Studio uses itself."""
+HOTKEYS = "1234567890qwetasdfgzcvbyiopjkl"
+"""Keys that classes without one of their own get, in this order: all but those that Label Studio uses itself, and n, m
+and x, which are for the answers beside the classes."""
 
 
 def class_name(name: str) -> str:
@@ -24,6 +27,8 @@ def class_name(name: str) -> str:
     name = unicodedata.normalize("NFC", name).strip()
     if not 1 <= len(name) <= _LONGEST_NAME:
         raise ValueError(f"a class name has 1 to {_LONGEST_NAME} characters")
+    if class_key(name) in {class_key(other.caption) for other in Other}:
+        raise ValueError(f"{name!r} is an answer that the labelling page has beside the classes; choose another name")
     if any(unicodedata.category(c) in {"Cc", "Cs"} or c in "/\\" for c in name) or name.startswith("."):
         raise ValueError(f"the class name {name!r} may hold no '/', no '\\', no control character, and no leading dot")
     return name
@@ -78,6 +83,8 @@ class ClassSettings(_Section):
     name: ClassName
     hotkey: str | None = Field(default=None, min_length=1, max_length=20)
     queries: tuple[str, ...] = ()
+    example: int | None = Field(default=None, ge=1)
+    """Id of the image that the labelling page shows beside the name; else the first that was labelled so."""
 
 
 class DatabaseSettings(_Section):
@@ -197,6 +204,7 @@ class Settings(_Section):
     crawl: CrawlSettings = CrawlSettings()
     dedup: DedupSettings = DedupSettings()
     label_studio: LabelStudioSettings = LabelStudioSettings()
+    labelling: LabellingSettings = LabellingSettings()
     train: TrainSettings = TrainSettings()
 
     @model_validator(mode="after")

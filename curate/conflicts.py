@@ -8,8 +8,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.batches import chunks
-from db.labels import keeper_labels
-from db.models import Annotation, AnnotationOrigin, AnnotationState, Image, ImageState, Label
+from db.labels import keeper_labels, said
+from db.models import Annotation, AnnotationOrigin, AnnotationState, Image, ImageState, Label, Other
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,15 +24,15 @@ class Conflict:
 
 def conflicts(session: Session, classes: Mapping[str, int]) -> list[Conflict]:
     """List the conflicts that stand, by keeper. `classes` has the classes' ids by name."""
-    keepers = [label.keeper_id for label in keeper_labels(session) if label.class_id is None]
+    keepers = [label.keeper_id for label in keeper_labels(session) if label.conflict]
     names = {class_id: name for name, class_id in classes.items()}
     members = _members(session, keepers)
-    said = _said(session, members)
+    claims = _claims(session, members)
     found = []
     for keeper in keepers:
         labels: dict[str, list[int]] = defaultdict(list)
-        for class_id, number in _decisive(said[keeper]):
-            labels[names[class_id]].append(number)
+        for one in _decisive(claims[keeper]):
+            labels[said(one.class_id, one.other, names) or ""].append(one.image_id)
         every = [number for numbers in labels.values() for number in numbers]
         found.append(Conflict(keeper, dict(labels), len(set(every)) < len(every)))
     return found
@@ -54,33 +54,34 @@ def _members(session: Session, keepers: Iterable[int]) -> dict[int, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Said:
-    """That an image is of a class, and whether a person says so."""
+class _Claim:
+    """That an image is of a class, or of none, and whether a person says so."""
 
-    class_id: int
+    class_id: int | None
+    other: Other | None
     image_id: int
     by_person: bool
 
 
-def _said(session: Session, keeper_of: Mapping[int, int]) -> dict[int, list[_Said]]:
-    """What counts for each image, by keeper; where imports of one image differ, all of them."""
-    found: dict[int, list[_Said]] = defaultdict(list)
+def _claims(session: Session, keeper_of: Mapping[int, int]) -> dict[int, list[_Claim]]:
+    """What counts for each image, by keeper; where answers for one image differ, all of them."""
+    found: dict[int, list[_Claim]] = defaultdict(list)
     mine = (Annotation.image_id == Label.image_id) & (Annotation.state == AnnotationState.ACTIVE)
     # The label itself is the annotation it rests on; a conflict rests on all that are active.
     counts = Label.conflict | (Annotation.id == Label.annotation_id)
-    query = select(Annotation.class_id, Annotation.image_id, Label.origin).join(Label, mine).where(counts).distinct()
+    columns = (Annotation.class_id, Annotation.other, Annotation.image_id, Annotation.origin)
+    query = select(*columns).join(Label, mine).where(counts, Annotation.origin != AnnotationOrigin.ACCEPTED).distinct()
     for batch in chunks(sorted(keeper_of)):
         rows = session.execute(
             query.where(Label.image_id.in_(batch)).order_by(Annotation.image_id, Annotation.class_id)
         )
-        for class_id, number, origin in rows:
-            if class_id is not None:
-                found[keeper_of[number]].append(_Said(class_id, number, origin is not AnnotationOrigin.IMPORT))
+        for class_id, other, number, origin in rows:
+            by_person = origin is AnnotationOrigin.LABEL_STUDIO
+            found[keeper_of[number]].append(_Claim(class_id, other, number, by_person))
     return found
 
 
-def _decisive(said: Iterable[_Said]) -> list[tuple[int, int]]:
-    """Classes and image ids of what decides: people's answers, and imports only where there is none."""
-    every = list(said)
-    people = [one for one in every if one.by_person]
-    return [(one.class_id, one.image_id) for one in people or every]
+def _decisive(claims: Iterable[_Claim]) -> list[_Claim]:
+    """Give what decides: people's answers, and imports only where there is none."""
+    every = list(claims)
+    return [claim for claim in every if claim.by_person] or every

@@ -1,6 +1,6 @@
 """Labelling as the commands see it: which server, which project, and what goes to and fro."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,20 +9,26 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from curate import runs
+from curate.config import Settings
+from curate.people import crowdlab
+from curate.people.examples import examples
+from curate.people.sample import falls_within
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.quality.apply import follow_labels
 from curate.select import choose, unlabelled
 from db.batches import chunks
 from db.errors import LabelStudioError
-from db.models import LabellingProject, LabellingTask, Prediction, Run, TaskState
+from db.models import LabellingProject, LabellingTask, Prediction, Review, ReviewReason, Run, TaskState
 from labeler.client import Server, is_loopback
 from labeler.dataset import Dataset
 from labeler.install import STEPS, Installation, install, installation
+from labeler.order import keep_order
 from labeler.prelabels import Shown, push_prelabels
-from labeler.projects import ensure_project, known_project, the_project
+from labeler.projects import ensure_project, known_project, page_is_edited, the_project
 from labeler.pull import PullReport, pull_annotations
 from labeler.push import push_tasks
+from labeler.review import show_reviews
 from labeler.server import USER, LocalServer
 from labeler.signin import open_signed_in, session_cookie
 from labeler.withdraw import withdraw_tasks
@@ -65,23 +71,30 @@ class Labelling:
         self.environment = environment
         self.local = LocalServer(project.private / "label-studio", project.root)
 
-    def start(self, progress: Progress = QUIET) -> Standing:
-        """Start a Label Studio of this project's own, or use the one that a token was given for; make the project."""
+    def start(self, progress: Progress = QUIET, *, reset_page: bool = False) -> Standing:
+        """Start a Label Studio of this project's own, or use the one that a token was given for; make the project.
+
+        A labelling page that a person has edited stays as it is, unless `reset_page` is said.
+        """
         url = self.project.settings.label_studio.url
         if self.environment.token is None:
             if not is_loopback(url):
                 raise LabelStudioError(f"{url} is not this machine; set CURATE_LABEL_STUDIO_TOKEN to label there")
-            found = installation(self.environment.cache)
-            if not found.ready:
-                _install(found, progress)
-            server = self.local.start(found, url)
+            program = installation(self.environment.cache)
+            if not program.ready:
+                _install(program, progress)
+            server = self.local.start(program, url)
             if server.url != url:
                 progress.say(f"Label Studio is at {server.url}: the port of {url} was taken or has changed")
         else:
             server = self.server()
         with server:
             server.check()
-            _, made = ensure_project(self.dataset(), server)
+            dataset = self.dataset()
+            found, made = ensure_project(dataset, server, reset_page=reset_page)
+            keep_order(dataset, server, found)
+            if page_is_edited(server, found):
+                progress.say("the labelling page was edited in Label Studio: it stays as it is there")
         if made:
             progress.say(f"made the project {self.project.settings.dataset.name!r} in Label Studio")
         return self.status()
@@ -135,6 +148,7 @@ class Labelling:
         dataset = self.dataset()
         with self.server() as server, self._alone():
             found = pull_annotations(dataset, server, the_project(dataset, server), accept_deletions=accept_deletions)
+        crowdlab.settle(self.project)
         with self.project.database.write() as session:
             follow_labels(session)
         return found
@@ -150,6 +164,12 @@ class Labelling:
         dataset = self.dataset()
         with self.server() as server, self._alone():
             return self._push_prelabels(server, dataset, the_project(dataset, server), run)
+
+    def show_reviews(self, reasons: Mapping[int, str]) -> int:
+        """Show these images, and no others, in the view for review, each with its reason; give their number."""
+        dataset = self.dataset()
+        with self.server() as server, self._alone():
+            return show_reviews(dataset, server, the_project(dataset, server), reasons)
 
     def open(self) -> str:
         """Open the labelling page in the user's browser, signed in where the server is ours; give its address."""
@@ -173,6 +193,9 @@ class Labelling:
             store=self.project.store,
             classes=classes,
             hotkeys=settings.hotkeys(),
+            examples=lambda: examples(self.project),
+            overlap=settings.labelling.overlap,
+            overlap_share=settings.labelling.overlap_share,
         )
 
     def _push_prelabels(
@@ -181,7 +204,7 @@ class Labelling:
         with self.project.database.read() as session:
             classes = list(dataset.classes)
             run = runs.best(session, classes) if name is None else runs.choose(session, name, classes)
-            predictions = {} if run is None else _shown(session, run)
+            predictions = {} if run is None else _shown(session, run, self.project.settings)
         return 0 if run is None else push_prelabels(dataset, server, project, run, predictions)
 
     def _unlabelled_count(self) -> int:
@@ -221,11 +244,15 @@ def _task_count(session: Session, project: LabellingProject | None) -> int:
     return session.scalar(query) or 0
 
 
-def _shown(session: Session, run: Run) -> dict[int, Shown]:
-    """A run's predictions for what is unlabelled."""
+def _shown(session: Session, run: Run, settings: Settings) -> dict[int, Shown]:
+    """A run's predictions for what is unlabelled, a share of them to be kept from people."""
     waiting = [image.id for image in unlabelled(session)]
+    checks = set(session.scalars(select(Review.image_id).where(Review.reason == ReviewReason.CHECK)))
     found: dict[int, Shown] = {}
     for ids in chunks(waiting):
         query = select(Prediction).where(Prediction.run_id == run.id, Prediction.image_id.in_(ids))
-        found.update({p.image_id: Shown(run.classes[p.class_index], p.score) for p in session.scalars(query)})
+        for said in session.scalars(query):
+            # Whoever is to check what a run said must not be told it.
+            hidden = said.image_id in checks or falls_within(said.image_id, settings.labelling.hidden, settings)
+            found[said.image_id] = Shown(run.classes[said.class_index], said.score, hidden)
     return found

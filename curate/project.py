@@ -14,8 +14,10 @@ from db import migrate
 from db.engine import Database
 from db.errors import ConfigError, DatabaseError, DatasetError, StoreError
 from db.files import write_atomically
+from db.labels import settle
 from db.migrate import Standing
-from db.models import Annotation, Candidate, Class, Image, Sighting
+from db.models import Annotation, Candidate, Class, Image, Label, Sighting
+from db.policy import Rule, policy_in_force, put_in_force
 from db.store import ImageStore
 
 
@@ -95,6 +97,7 @@ def open_project(folder: Path) -> Project:
     migrate.upgrade(path)
     project = Project(folder, settings, Database(path), ImageStore(folder / "images"))
     _adopt_classes(project)
+    _adopt_policy(project)
     return project
 
 
@@ -119,6 +122,21 @@ def _adopt_classes(project: Project) -> None:
                 row.name, row.position = name, position
         for row in known.values():
             _remove_class(session, row)
+
+
+def _adopt_policy(project: Project) -> None:
+    """Derive all labels anew if `curate.toml` names another policy than they rest on."""
+    policy = project.settings.labelling.label_policy()
+    with project.database.read() as session:
+        if policy_in_force(session) == policy:
+            return
+    with project.database.write() as session:
+        put_in_force(session, policy)
+        settle(session, session.scalars(select(Label.image_id)).all())
+    if policy.rule is Rule.CROWDLAB:
+        from curate.people import crowdlab  # noqa: PLC0415 - it imports this module
+
+        crowdlab.settle(project)
 
 
 def _remove_class(session: Session, row: Class) -> None:

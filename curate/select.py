@@ -13,7 +13,8 @@ from sqlalchemy.orm import Session
 
 from curate import runs
 from curate.project import Project
-from db.labels import keeper_labels
+from db import reviews
+from db.labels import accepted_keepers, keeper_labels
 from db.models import Image, ImageState, Prediction
 
 
@@ -54,8 +55,12 @@ def choose(project: Project, count: int, *, exclude: Iterable[int] = ()) -> list
 
 
 def unlabelled(session: Session) -> list[Image]:
-    """Keepers without a label that counts, those in conflict among them: a person must decide them."""
-    settled = {label.keeper_id for label in keeper_labels(session) if label.class_id is not None}
+    """Keepers that nothing is said of, and those that a person must decide: in conflict, or to be looked at again.
+
+    What was accepted from a run unseen is not among them, whether it counts or not.
+    """
+    settled = {label.keeper_id for label in keeper_labels(session) if not label.conflict}
+    settled = (settled | accepted_keepers(session).keys()) - reviews.waiting(session).keys()
     query = select(Image).where(Image.is_keeper, Image.state == ImageState.STORED).order_by(Image.id)
     return [image for image in session.scalars(query) if image.id not in settled]
 
@@ -72,7 +77,7 @@ def _missing(project: Project, session: Session) -> dict[str, int]:
 
 def _waiting(project: Project, session: Session, exclude: set[int]) -> list[_Waiting]:
     names = {class_id: name for name, class_id in project.classes(session).items()}
-    conflicts = {label.keeper_id for label in keeper_labels(session) if label.class_id is None}
+    conflicts = {label.keeper_id for label in keeper_labels(session) if label.conflict}
     run = runs.best(session, list(names.values()))
     predicted: dict[int, tuple[str, float]] = {}
     if run is not None:

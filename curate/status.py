@@ -1,5 +1,6 @@
 """`curate status`: where everything stands."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -8,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from curate import runs
 from curate.project import Project
+from curate.select import unlabelled
 from db.batches import chunks
-from db.labels import keeper_labels
+from db.labels import accepted_keepers, keeper_labels
 from db.models import Candidate, CandidateState, Image, ImageState, Run, Snapshot
 
 
@@ -38,6 +40,10 @@ class Status:
     """The whole project."""
 
     classes: dict[str, ClassStatus]
+    others: dict[str, int]
+    """Keepers of which people said something else than a class, by what they said."""
+    accepted: int
+    """Keepers that a run was taken at its word for."""
     images: int
     keepers: int
     duplicates: int
@@ -58,12 +64,14 @@ def status(project: Project) -> Status:
         usable = counts["keepers"]
         return Status(
             classes=_classes(project, session, {label.keeper_id: label.class_id for label in labels}),
+            others=dict(Counter(label.other.value for label in labels if label.other is not None)),
+            accepted=len(accepted_keepers(session)),
             images=counts["images"],
             keepers=usable,
             duplicates=counts["duplicates"],
             set_aside=counts["set_aside"],
-            unlabelled=usable - sum(label.class_id is not None for label in labels),
-            conflicts=sum(label.class_id is None for label in labels),
+            unlabelled=len(unlabelled(session)),
+            conflicts=sum(label.conflict for label in labels),
             candidates=_candidates(session),
             snapshots=session.scalar(select(func.count()).select_from(Snapshot)) or 0,
             runs=_runs(project, session),

@@ -9,7 +9,7 @@ from curate import lookup
 from curate.chain import Address, Chain, Counted, Facts, Given, Group, Member, Place, Predicted, Revision, Seen, Task
 from curate.project import Project
 from db.errors import DatasetError
-from db.labels import keeper_labels
+from db.labels import keeper_labels, said
 from db.models import (
     Annotation,
     AnnotationRevision,
@@ -118,15 +118,19 @@ def _facts(image: Image, names: Mapping[int, str]) -> Facts:
 def _group(session: Session, image: Image, names: Mapping[int, str]) -> Group | None:
     if image.group_id is None:
         return None
-    query = select(Image.id, Image.is_keeper, Label.class_id).outerjoin(Label, Label.image_id == Image.id)
+    query = select(Image.id, Image.is_keeper, Label.class_id, Label.other)
+    query = query.outerjoin(Label, Label.image_id == Image.id)
     rows = session.execute(query.where(Image.group_id == image.group_id).order_by(Image.id)).all()
     mine = (DuplicatePair.low_id == image.id) | (DuplicatePair.high_id == image.id)
     pairs = select(DuplicatePair).where(mine, DuplicatePair.same)
     found = {p.low_id + p.high_id - image.id: (p.distance, round(p.score, 3), p.reason) for p in session.scalars(pairs)}
-    keeper = next(number for number, is_keeper, _ in rows if is_keeper)
-    counts = {label.keeper_id: label.class_id for label in keeper_labels(session)}
-    members = [Member(number, _named(names, own), *found.get(number, (None, None, None))) for number, _, own in rows]
-    return Group(image.group_id, keeper, _named(names, counts.get(keeper)), members)
+    keeper = next(number for number, is_keeper, _, _ in rows if is_keeper)
+    counts = {label.keeper_id: said(label.class_id, label.other, names) for label in keeper_labels(session)}
+    members = [
+        Member(number, said(own, other, names), *found.get(number, (None, None, None)))
+        for number, _, own, other in rows
+    ]
+    return Group(image.group_id, keeper, counts.get(keeper), members)
 
 
 def _annotations(session: Session, image: Image, names: Mapping[int, str]) -> list[Given]:
@@ -136,7 +140,7 @@ def _annotations(session: Session, image: Image, names: Mapping[int, str]) -> li
             id=annotation.id,
             origin=annotation.origin.value,
             state=annotation.state.value,
-            label=_named(names, annotation.class_id),
+            label=said(annotation.class_id, annotation.other, names),
             annotator=annotation.annotator,
             answered_at=annotation.answered_at,
             revisions=[_revision(revision, names) for revision in annotation.revisions],
@@ -149,7 +153,7 @@ def _revision(revision: AnnotationRevision, names: Mapping[int, str]) -> Revisio
     return Revision(
         number=revision.number,
         state=revision.state.value,
-        label=_named(names, revision.class_id),
+        label=said(revision.class_id, revision.other, names),
         annotator=revision.annotator,
         prelabel=revision.prelabel.value,
         lead_time=revision.lead_time,
@@ -163,7 +167,11 @@ def _label(session: Session, image: Image, names: Mapping[int, str]) -> Counted 
     if label is None:
         return None
     return Counted(
-        _named(names, label.class_id), label.conflict, label.origin.value, label.annotation_id, label.decided_at
+        said(label.class_id, label.other, names),
+        label.conflict,
+        label.origin.value,
+        label.annotation_id,
+        label.decided_at,
     )
 
 
@@ -178,8 +186,8 @@ def _splits(session: Session, image: Image) -> list[Place]:
 def _predictions(session: Session, image: Image) -> list[Predicted]:
     query = select(Prediction, Run).join(Run).where(Prediction.image_id == image.id)
     return [
-        Predicted(run.name, run.classes[said.class_index], said.score, said.outside, said.predicted_at)
-        for said, run in session.execute(query.order_by(Run.id))
+        Predicted(run.name, run.classes[found.class_index], found.score, found.outside, found.predicted_at)
+        for found, run in session.execute(query.order_by(Run.id))
     ]
 
 

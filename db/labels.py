@@ -1,15 +1,16 @@
 """From answers to the label that counts.
 
-Every answer, of a person or of an import, becomes an annotation with a history of revisions. `record` takes answers
-in; it derives, in the same transaction, the one label an image counts with:
+Every answer, of a person, an import or a run that is taken at its word, becomes an annotation with a history of
+revisions. `record` takes answers in; it derives, in the same transaction, the one label an image counts with:
 
-* people outrank imports; of several people the latest answer counts;
+* people outrank imports, and these outrank runs; of several people `db.policy` says whose answer counts;
 * imports that name different classes, with no person's answer, are a conflict, and count as no label;
 * a skipped or deleted answer counts for nothing, but stays on record;
 * so does every answer for an image that was forgotten.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -23,11 +24,17 @@ from db.models import (
     AnnotationOrigin,
     AnnotationRevision,
     AnnotationState,
+    Annotator,
     Image,
     ImageState,
     Label,
+    LabellingProject,
+    LabellingTask,
+    Other,
     Prelabel,
+    Review,
 )
+from db.policy import Voice, decide, policy_in_force
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +47,7 @@ class Answer:
     state: AnnotationState
     class_id: int | None
     answered_at: datetime
+    other: Other | None = None
     task_id: int | None = None
     annotator: str = ""
     prelabel: Prelabel = Prelabel.NONE
@@ -87,6 +95,7 @@ def _create(session: Session, answer: Answer) -> Annotation:
         task_id=answer.task_id,
         state=answer.state,
         class_id=answer.class_id,
+        other=answer.other,
         annotator=answer.annotator,
         answered_at=answer.answered_at,
         revisions=[_revision(answer, 1)],
@@ -98,6 +107,7 @@ def _create(session: Session, answer: Answer) -> Annotation:
 def _revise(annotation: Annotation, answer: Answer) -> None:
     annotation.state = answer.state
     annotation.class_id = answer.class_id
+    annotation.other = answer.other
     annotation.annotator = answer.annotator
     annotation.answered_at = answer.answered_at
     annotation.revisions.append(_revision(answer, len(annotation.revisions) + 1))
@@ -108,6 +118,7 @@ def _revision(answer: Answer, number: int) -> AnnotationRevision:
         number=number,
         state=answer.state,
         class_id=answer.class_id,
+        other=answer.other,
         annotator=answer.annotator,
         prelabel=answer.prelabel,
         lead_time=answer.lead_time,
@@ -117,7 +128,7 @@ def _revision(answer: Answer, number: int) -> AnnotationRevision:
 
 
 def _differs(annotation: Annotation, answer: Answer) -> bool:
-    if (annotation.state, annotation.class_id) != (answer.state, answer.class_id):
+    if (annotation.state, annotation.class_id, annotation.other) != (answer.state, answer.class_id, answer.other):
         return True
     # An import has no clock of its own: importing the same folder again is not a newer answer.
     return answer.origin is not AnnotationOrigin.IMPORT and annotation.answered_at != answer.answered_at
@@ -125,55 +136,101 @@ def _differs(annotation: Annotation, answer: Answer) -> bool:
 
 def settle(session: Session, image_ids: Iterable[int]) -> None:
     """Derive anew the labels of these images from their annotations."""
+    policy = policy_in_force(session)
     for ids in chunks(sorted(image_ids)):
-        active: dict[int, list[Annotation]] = {}
-        query = select(Annotation).where(Annotation.image_id.in_(ids), Annotation.state == AnnotationState.ACTIVE)
-        remembered = Image.state != ImageState.FORGOTTEN
-        for annotation in session.scalars(query.join(Image, Image.id == Annotation.image_id).where(remembered)):
-            active.setdefault(annotation.image_id, []).append(annotation)
+        voices = _voices(session, ids)
+        reviews = {r.image_id: r for r in session.scalars(select(Review).where(Review.image_id.in_(ids)))}
         session.execute(delete(Label).where(Label.image_id.in_(ids)))
-        session.add_all(_decide(image_id, annotations) for image_id, annotations in active.items())
+        for image_id, heard in voices.items():
+            review = reviews.get(image_id)
+            label = decide(image_id, heard, policy, review.known_until if review else None)
+            session.add(label)
+        for review in reviews.values():
+            review.done_at = _decided_at(voices.get(review.image_id, []), review)
         session.flush()
 
 
-def _decide(image_id: int, annotations: Sequence[Annotation]) -> Label:
-    people = [a for a in annotations if a.origin is not AnnotationOrigin.IMPORT]
-    conflict = not people and len({a.class_id for a in annotations}) > 1
-    latest = max(people or annotations, key=lambda a: (a.answered_at, a.id))
-    return Label(
-        image_id=image_id,
-        class_id=None if conflict else latest.class_id,
-        conflict=conflict,
-        origin=latest.origin,
-        annotation_id=latest.id,
-        decided_at=latest.answered_at,
+def _decided_at(voices: Iterable[Voice], review: Review) -> datetime | None:
+    """When a person answered who was asked to."""
+    people = [v.annotation.answered_at for v in voices if v.annotation.origin is AnnotationOrigin.LABEL_STUDIO]
+    return max((moment for moment in people if moment > review.known_until), default=None)
+
+
+def _voices(session: Session, ids: Iterable[int]) -> dict[int, list[Voice]]:
+    """Active answers of images that nobody forgot, with who gave them."""
+    query = (
+        select(Annotation, LabellingProject.server, Annotator.email)
+        .join(Image, Image.id == Annotation.image_id)
+        .outerjoin(LabellingTask, LabellingTask.id == Annotation.task_id)
+        .outerjoin(LabellingProject, LabellingProject.id == LabellingTask.project_id)
+        .outerjoin(
+            Annotator, (Annotator.server == LabellingProject.server) & (Annotator.number == Annotation.annotator)
+        )
+        .where(Annotation.image_id.in_(ids), Annotation.state == AnnotationState.ACTIVE)
+        .where(Image.state != ImageState.FORGOTTEN)
     )
+    found: dict[int, list[Voice]] = defaultdict(list)
+    for annotation, server, email in session.execute(query):
+        found[annotation.image_id].append(Voice(annotation, f"{server} {annotation.annotator}", email or ""))
+    return found
+
+
+def said(class_id: int | None, other: Other | None, names: Mapping[int, str]) -> str | None:
+    """Tell in words what an answer or a label says, by the classes' names; None where it says nothing."""
+    if class_id is not None:
+        return names[class_id]
+    return None if other is None else other.caption
 
 
 @dataclass(frozen=True, slots=True)
 class KeeperLabel:
-    """The label a keeper counts with, its own or a group member's. No class: its group disagrees."""
+    """The label a keeper counts with, its own or a group member's: a class, or what else was said of it."""
 
     keeper_id: int
     class_id: int | None
+    other: Other | None = None
+
+    @property
+    def conflict(self) -> bool:
+        """Its group disagrees, or its answers do."""
+        return self.class_id is None and self.other is None
+
+
+_BEFORE = (AnnotationOrigin.LABEL_STUDIO, AnnotationOrigin.IMPORT)
+"""Origins whose word comes before a run's, in this order."""
 
 
 def keeper_labels(session: Session) -> list[KeeperLabel]:
     """Labels of all keepers that have one, or whose duplicates have; ordered by keeper.
 
-    Within a group, too, people outrank imports: labelling the keeper settles a group whose imports disagree.
+    Within a group, too, people outrank imports: labelling the keeper settles a group whose imports disagree. What was
+    accepted unseen is left out where the policy says that it does not count.
     """
-    found: dict[int, dict[bool, set[int | None]]] = {}
-    for keeper_id, class_id, origin in session.execute(_labels_by_keeper()):
-        by_person = origin is not AnnotationOrigin.IMPORT
-        found.setdefault(keeper_id, {}).setdefault(by_person, set()).add(class_id)
-    decisive = {keeper_id: sets.get(True) or sets[False] for keeper_id, sets in sorted(found.items())}
-    return [KeeperLabel(k, next(iter(classes)) if len(classes) == 1 else None) for k, classes in decisive.items()]
+    ranks = [*_BEFORE, *([AnnotationOrigin.ACCEPTED] if policy_in_force(session).accepted_count else [])]
+    found: dict[int, dict[AnnotationOrigin, set[tuple[int | None, Other | None]]]] = {}
+    for keeper_id, class_id, other, origin in session.execute(_labels_by_keeper()):
+        found.setdefault(keeper_id, {}).setdefault(origin, set()).add((class_id, other))
+    labels = []
+    for keeper_id, said in sorted(found.items()):
+        decisive = next((said[origin] for origin in ranks if origin in said), None)
+        if decisive is not None:
+            class_id, other = next(iter(decisive)) if len(decisive) == 1 else (None, None)
+            labels.append(KeeperLabel(keeper_id, class_id, other))
+    return labels
 
 
-def _labels_by_keeper() -> Select[int, int | None, AnnotationOrigin]:
+def accepted_keepers(session: Session) -> dict[int, int]:
+    """Give the keepers that have a run's answer, accepted unseen, for their only label, and its class's id."""
+    query = select(Label.image_id, Label.class_id).join(Image, Image.id == Label.image_id)
+    mine = (Label.origin == AnnotationOrigin.ACCEPTED) & Image.is_keeper & (Image.state == ImageState.STORED)
+    people = {number for number, _, _, origin in session.execute(_labels_by_keeper()) if origin in _BEFORE}
+    rows = session.execute(query.where(mine, Label.class_id.is_not(None)))
+    return {number: class_id for number, class_id in rows if class_id is not None and number not in people}
+
+
+def _labels_by_keeper() -> Select[int, int | None, Other | None, AnnotationOrigin]:
     keeper, member = aliased(Image), aliased(Image)
-    columns = (keeper.id, Label.class_id, Label.origin)
+    columns = (keeper.id, Label.class_id, Label.other, Label.origin)
     own = select(*columns).join(Label, Label.image_id == keeper.id).where(keeper.is_keeper)
     lent = (
         select(*columns)
@@ -183,4 +240,4 @@ def _labels_by_keeper() -> Select[int, int | None, AnnotationOrigin]:
     )
     stored = keeper.state == ImageState.STORED
     either = union_all(own.where(stored), lent.where(stored)).subquery()
-    return select(either.c[0], either.c[1], either.c[2])
+    return select(either.c[0], either.c[1], either.c[2], either.c[3])

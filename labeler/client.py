@@ -91,10 +91,18 @@ class Server:
         if "email" not in self._json("GET", "/api/current-user/whoami"):
             raise self._no_label_studio(httpx.codes.OK)
 
+    def people(self) -> list[tuple[str, str]]:
+        """Give the number and e-mail address of everybody who has an account."""
+        return [(str(person["id"]), str(person["email"])) for person in self._json("GET", "/api/users")]
+
+    def project(self, number: int) -> dict[str, Any]:
+        """Give a project's settings, as the API has them. Raises GoneError for one that is not there."""
+        return dict(self._json("GET", f"/api/projects/{number}/"))
+
     def project_exists(self, number: int) -> bool:
         """Whether a project is there."""
         try:
-            self._call("GET", f"/api/projects/{number}/")
+            self.project(number)
         except GoneError:
             return False
         return True
@@ -139,6 +147,20 @@ class Server:
                 f"Label Studio made {len(numbers)} tasks of {len(data)}; run `curate label push` again"
             )
         return numbers
+
+    def update_task(self, number: int, data: dict[str, Any]) -> None:
+        """Replace a task's data. One that is gone is no error."""
+        with suppress(GoneError):
+            self._call("PATCH", f"/api/tasks/{number}/", json={"data": data})
+
+    def ensure_view(self, project: int, title: str, column: str) -> None:
+        """Make a view that shows the tasks whose `column` says something, unless one of this title is there."""
+        views = self._json("GET", "/api/dm/views", params={"project": str(project)})
+        if any(view.get("data", {}).get("title") == title for view in views):
+            return
+        item = {"filter": f"filter:tasks:{column}", "operator": "empty", "type": "String", "value": False}
+        data = {"title": title, "type": "list", "filters": {"conjunction": "and", "items": [item]}}
+        self._call("POST", "/api/dm/views", json={"project": project, "data": data})
 
     def delete_task(self, number: int) -> None:
         """Delete a task with its answers. One that is gone already is no error."""

@@ -12,16 +12,21 @@ from labeler.client import Server
 from labeler.config import choice_result
 from labeler.dataset import Dataset
 from labeler.gone import vanished_tasks
+from labeler.order import sampling
 
 _BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A prediction to show. `score` is the confidence: the queue serves the lowest first."""
+    """A prediction to show. `score` is the confidence: the queue serves the lowest first.
+
+    One that is `hidden` is kept from people, to see what they say by themselves.
+    """
 
     label: str
     score: float
+    hidden: bool = False
 
 
 def push_prelabels(
@@ -45,13 +50,19 @@ def push_prelabels(
         )
         fault("prelabels.sent")
         with dataset.database.write() as session:
-            for ids in chunks([task.id for task in batch]):
-                session.execute(update(LabellingTask).where(LabellingTask.id.in_(ids)).values(prelabelled_by_id=run.id))
+            for hidden in (False, True):
+                sent = [task.id for task in batch if predictions[task.image_id].hidden is hidden]
+                values = {"prelabelled_by_id": run.id, "prelabel_hidden": hidden}
+                for ids in chunks(sent):
+                    session.execute(update(LabellingTask).where(LabellingTask.id.in_(ids)).values(values))
     if server.prediction_counts(project.number).get(run.name):
         # An import leaves the project's version empty; without it the page shows no pre-label and keeps no order.
         # Of several versions the page shows this one: older ones stay, since removing them blocks people for seconds.
         server.update_project(
-            project.number, model_version=run.name, sampling="Uncertainty sampling", show_collab_predictions=True
+            project.number,
+            model_version=run.name,
+            sampling=sampling(dataset, project),
+            show_collab_predictions=True,
         )
     return len(due)
 
@@ -75,4 +86,6 @@ def _forget(dataset: Dataset, project: LabellingProject, run: Run, tasks: Iterab
 
 def _prediction(task: LabellingTask, shown: Shown, run: Run) -> dict[str, object]:
     score = round(min(max(shown.score, 0.0), 1.0), 6)  # one outside of 0-1 is dropped there without a word
-    return {"task": task.number, "result": choice_result(shown.label), "score": score, "model_version": run.name}
+    # What is hidden has a place in the queue like the others, and chooses nothing.
+    result = [] if shown.hidden else choice_result(shown.label)
+    return {"task": task.number, "result": result, "score": score, "model_version": run.name}

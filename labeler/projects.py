@@ -1,5 +1,7 @@
 """The Label Studio project that a dataset is labelled in."""
 
+import hashlib
+
 from sqlalchemy import select
 
 from db.errors import LabelStudioError
@@ -7,12 +9,14 @@ from db.models import LabellingProject
 from db.models.base import now
 from labeler.client import Server
 from labeler.dataset import Dataset
+from labeler.page import follow
 
 
-def ensure_project(dataset: Dataset, server: Server) -> tuple[LabellingProject, bool]:
+def ensure_project(dataset: Dataset, server: Server, *, reset_page: bool = False) -> tuple[LabellingProject, bool]:
     """Make the project on `server`, or find it and bring its page up to date; tell whether it was made now.
 
-    One that was deleted there is noted as gone, with all its labels kept, and a new one is made.
+    One that was deleted there is noted as gone, with all its labels kept, and a new one is made. A page that a person
+    has edited there stays, and gets the answers that it lacks, unless `reset_page` puts ours in its place.
     """
     project = known_project(dataset, server)
     if project is not None and not server.project_exists(project.number):
@@ -22,12 +26,37 @@ def ensure_project(dataset: Dataset, server: Server) -> tuple[LabellingProject, 
     if project is None:
         number = server.create_project(dataset.title, dataset.config)
         project = _remember(dataset, server, number)
-    elif project.config_sha256 != dataset.config_sha256:
-        server.update_project(project.number, label_config=dataset.config)
-        _remember_config(dataset, project)
+    else:
+        _follow_page(dataset, server, project, reset=reset_page)
     if server.local:
         server.serve_folder(project.number, str(dataset.store.root))
     return project, made
+
+
+def page_is_edited(server: Server, project: LabellingProject) -> bool:
+    """Whether the labelling page is no longer the one that was last sent."""
+    return not _is_ours(str(server.project(project.number)["label_config"]), project)
+
+
+def _follow_page(dataset: Dataset, server: Server, project: LabellingProject, *, reset: bool) -> None:
+    present = str(server.project(project.number)["label_config"])
+    if reset or _is_ours(present, project):
+        if present != dataset.config:
+            server.update_project(project.number, label_config=dataset.config)
+            _remember_config(dataset, project)
+        return
+    wanted = follow(present, list(dataset.classes), dataset.hotkeys)
+    if wanted != present:
+        server.update_project(project.number, label_config=wanted)
+
+
+def _is_ours(page: str, project: LabellingProject) -> bool:
+    # Earlier versions sent a line's end after the page, which the server drops.
+    return project.config_sha256 in {_sha256(page), _sha256(f"{page}\n")}
+
+
+def _sha256(page: str) -> str:
+    return hashlib.sha256(page.encode()).hexdigest()
 
 
 def known_project(dataset: Dataset, server: Server) -> LabellingProject | None:

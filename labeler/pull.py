@@ -20,15 +20,19 @@ from db.models import (
     AnnotationState,
     LabellingProject,
     LabellingTask,
+    Other,
     Prediction,
     Prelabel,
     Run,
     TaskState,
 )
+from db.policy import Decision
 from labeler.client import Server
-from labeler.config import CONTROL
+from labeler.config import CONTROL, other_named
 from labeler.dataset import Dataset
 from labeler.gone import vanished_tasks
+from labeler.order import keep_order
+from labeler.people import learn_names
 from labeler.withdraw import withdraw_tasks
 
 _OVERLAP = timedelta(seconds=60)
@@ -72,6 +76,8 @@ def pull_annotations(
             vanished += _take_in(dataset, project, tasks, report)
     _take_away(dataset, project, vanished, report, accept_deletions=accept_deletions)
     _look_again(dataset, report)
+    if learn_names(dataset, server):
+        keep_order(dataset, server, project)  # with several people it is another way
     fault("pull.read")
     with dataset.database.write() as session:
         # By the server's clock when it was asked, not by the newest change seen: what changes meanwhile comes again.
@@ -135,16 +141,16 @@ def _look_again(dataset: Dataset, report: PullReport) -> None:
         for annotation in session.scalars(query.options(selectinload(Annotation.revisions))):
             last = annotation.revisions[-1]
             choices = _choices(last.answer.get("result"))
-            class_id = _class_id(dataset, choices)
-            if class_id is None:
+            class_id, other = _meant(dataset, choices)
+            if class_id is None and other is None:
                 said = json.dumps(choices, ensure_ascii=False)
                 report.unusable[said] = report.unusable.get(said, 0) + 1
             else:
-                mended.append(_mended(annotation, last, class_id))
+                mended.append(_mended(annotation, last, class_id, other))
         _count(report, record(session, mended))
 
 
-def _mended(annotation: Annotation, last: AnnotationRevision, class_id: int) -> Answer:
+def _mended(annotation: Annotation, last: AnnotationRevision, class_id: int | None, other: Other | None) -> Answer:
     return Answer(
         key=annotation.key,
         origin=annotation.origin,
@@ -152,6 +158,7 @@ def _mended(annotation: Annotation, last: AnnotationRevision, class_id: int) -> 
         task_id=annotation.task_id,
         state=AnnotationState.ACTIVE,
         class_id=class_id,
+        other=other,
         answered_at=annotation.answered_at,
         annotator=annotation.annotator,
         prelabel=last.prelabel,
@@ -173,12 +180,13 @@ def _answer(
     predicted: dict[int, str],
 ) -> Answer:
     choices = _choices(remote.get("result"))
-    class_id = _class_id(dataset, choices)
+    class_id, other = _meant(dataset, choices)
     # First of all: a skip in the page carries the pre-label as its result.
     if remote.get("was_cancelled"):
-        state, class_id = AnnotationState.SKIPPED, None
+        state, class_id, other = AnnotationState.SKIPPED, None, None
     else:
-        state = AnnotationState.UNUSABLE if class_id is None else AnnotationState.ACTIVE
+        meant = class_id is not None or other is not None
+        state = AnnotationState.ACTIVE if meant else AnnotationState.UNUSABLE
     return Answer(
         key=f"label_studio:{project.id}:{remote['id']}",
         origin=AnnotationOrigin.LABEL_STUDIO,
@@ -186,16 +194,21 @@ def _answer(
         task_id=task.id,
         state=state,
         class_id=class_id,
+        other=other,
         answered_at=_moment(remote["updated_at"]),
         annotator=str(remote.get("completed_by") or ""),
-        prelabel=_prelabel(remote, choices, predicted.get(task.id)),
+        prelabel=_prelabel(remote, choices, predicted.get(task.id), hidden=task.prelabel_hidden),
         lead_time=remote.get("lead_time"),
         raw=remote,
     )
 
 
-def _class_id(dataset: Dataset, choices: Sequence[str]) -> int | None:
-    return dataset.class_id(choices[0]) if len(choices) == 1 else None
+def _meant(dataset: Dataset, choices: Sequence[str]) -> Decision:
+    """The class that is named, or what else is said; neither where several things are, or nothing that we know."""
+    if len(choices) != 1:
+        return None, None
+    class_id = dataset.class_id(choices[0])
+    return class_id, other_named(choices[0]) if class_id is None else None
 
 
 def _choices(result: Any) -> list[str]:  # noqa: ANN401 - the API takes any JSON for a result, and gives it back
@@ -207,8 +220,10 @@ def _parts(result: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - as above
     return [part for part in result if isinstance(part, dict)] if isinstance(result, list) else []
 
 
-def _prelabel(remote: dict[str, Any], choices: Sequence[str], predicted: str | None) -> Prelabel:
+def _prelabel(remote: dict[str, Any], choices: Sequence[str], predicted: str | None, *, hidden: bool) -> Prelabel:
     """Tell what became of the pre-label. The page says so itself; answers by other ways are compared with it."""
+    if hidden and predicted is not None:
+        return Prelabel.HIDDEN_SAME if list(choices) == [predicted] else Prelabel.HIDDEN_OTHER
     origins = {part.get("origin") for part in _parts(remote.get("result"))}
     if "prediction" in origins:
         return Prelabel.ACCEPTED

@@ -213,6 +213,25 @@ def person(local: LocalServer) -> Iterator[Studio]:
 
 
 @contextmanager
+def colleague(studio: Studio, email: str) -> Iterator[Studio]:
+    """Another person, who has signed up by the invitation that the first may send."""
+    link = studio.ask("GET", "/api/invite")["invite_url"]
+    with httpx.Client(base_url=studio.url, timeout=60, trust_env=False) as http:
+        http.get(link)
+        form = {
+            "csrfmiddlewaretoken": http.cookies["csrftoken"],
+            "email": email,
+            "password": "correct horse battery",
+            "allow_newsletters": "false",
+        }
+        http.post(link, data=form, headers={"Referer": studio.url})
+        token = http.get("/api/current-user/token").json()["token"]
+    headers = {"Authorization": f"Token {token}"}
+    with httpx.Client(base_url=studio.url, headers=headers, timeout=60, trust_env=False) as http:
+        yield Studio(studio.url, token, http)
+
+
+@contextmanager
 def started(folder: Path) -> Iterator[LocalServer]:
     """A project's own server, started as a person does it, and stopped whatever happens."""
     if not installation(prepare.cache()).ready:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from db.models import Prelabel
+from db.models import Other, Prelabel
 from tests.conftest import Cli
 from tests.labelstudio import Desk, MakeDesk
 
@@ -137,7 +137,7 @@ def test_class_names_of_any_kind_survive(make_desk: MakeDesk) -> None:
     desk.predict("run-1", *[(image, name, 0.5) for image, name in zip(desk.images(), names, strict=True)])
     assert desk.labelling.push().prelabelled == len(NAMES)
     offered = settings(desk)["parsed_label_config"]["class"]["labels"]
-    assert offered == names
+    assert offered == [*names, *(other.caption for other in Other)]
     expected = dict(zip(desk.images(), names, strict=True))
     assert {image: predictions[0][0] for image, predictions in shown(desk).items()} == expected
     for task in desk.remote():

@@ -23,7 +23,7 @@ Floats = NDArray[np.floating[Any]]
 _BINS = 15
 _FOLDS = 5
 _RESAMPLES = 2000
-_OF_A_HUNDRED = 99
+_PRECISION = 0.99
 _FEWEST_ABOVE = 20
 """Answers that a threshold must rest on: below that, a few lucky ones would make one for any class."""
 
@@ -42,7 +42,7 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Threshold:
-    """Where a class's answers are right 99 times in 100."""
+    """Where a class's answers are right so many times in 100, 99 unless told."""
 
     score: float | None
     """The smallest calibrated score from which on that holds here; None where no score keeps it for 20 answers."""
@@ -168,17 +168,17 @@ def _calibration_error_by_chance(scores: Floats) -> float:
     return float(_errors(ascending, (drawn < ascending).astype(np.float64)).mean())
 
 
-def threshold(scores: Floats, right: NDArray[np.bool_]) -> Threshold:
-    """Find the smallest score from which on 99 of 100 answers of one class are right, given all its answers.
+def threshold(scores: Floats, right: NDArray[np.bool_], precision: float = _PRECISION) -> Threshold:
+    """Find the smallest score from which on a share `precision` of one class's answers is right, given all of them.
 
-    Under 100 answers that means: all of them. It is what these images show, not what they prove: 381 answers without
-    an error would prove it, 50 prove 93 %. `lower` says so.
+    For 99 in 100, under 100 answers that means: all of them. It is what these images show, not what they prove: 381
+    answers without an error would prove it, 50 prove 93 %. `lower` says so.
     """
     order = np.argsort(-scores, kind="stable")
     descending, hits = scores[order], np.cumsum(right[order])
     count = np.arange(1, len(scores) + 1)
     last = np.append(descending[1:] != descending[:-1], True)[: len(scores)]  # equal scores stand or fall together
-    good = np.flatnonzero(last & (count >= _FEWEST_ABOVE) & (100 * hits >= _OF_A_HUNDRED * count))
+    good = np.flatnonzero(last & (count >= _FEWEST_ABOVE) & (hits >= precision * count - 1e-9))
     if not len(good):
         return Threshold(None, 0, 0, 0.0)
     at = int(good[-1])

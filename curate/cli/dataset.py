@@ -68,6 +68,10 @@ def status(
     quality: Annotated[
         bool, typer.Option("--quality", help="What is set aside as too poor a picture, and why, instead.")
     ] = False,
+    labelling: Annotated[
+        bool,
+        typer.Option("--labelling", help="Who labels, how far they agree, what pre-labels do, what is left, instead."),
+    ] = False,
 ) -> Outcome:
     """Show where everything stands: images and labels of each class, runs, and what is left to do."""
     from dataclasses import asdict
@@ -83,6 +87,12 @@ def status(
     if quality:
         judged = judge(around.project())
         return Outcome(asdict(judged), show_quality.account(judged))
+    if labelling:
+        from curate.cli import show_labelling
+        from curate.people.account import account as ask
+
+        asked = ask(around.project())
+        return Outcome(show_labelling.account_data(asked), show_labelling.account(asked))
     found = measure(around.project())
     return Outcome(asdict(found), show.status(found))
 

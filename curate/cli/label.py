@@ -21,6 +21,8 @@ def register(app: typer.Typer) -> None:
     command(label, "push")(push)
     command(label, "pull")(pull)
     command(label, "open")(open_)
+    command(label, "accept")(accept)
+    command(label, "review")(review)
     app.add_typer(label, name="label")
     command(app, "prelabel")(prelabel)
 
@@ -41,13 +43,18 @@ def cache() -> Path:
     return Path(given) if given else user_cache_path("curate")
 
 
-def start(around: Surroundings) -> Outcome:
+def start(
+    around: Surroundings,
+    reset_page: Annotated[
+        bool, typer.Option("--reset-page", help="Put curate's labelling page in place of one edited in Label Studio.")
+    ] = False,
+) -> Outcome:
     """Start a Label Studio for this project, and make the labelling project in it.
 
     The first time on a machine it is installed. With CURATE_LABEL_STUDIO_TOKEN set, the server at label_studio.url is
     used instead.
     """
-    found = labelling(around).start(around.progress)
+    found = labelling(around).start(around.progress, reset_page=reset_page)
     text = f"Label Studio runs at {found.url}, project {found.project}; `curate label open` opens it"
     return Outcome({"url": found.url, "project": found.project, "running": found.running}, text)
 
@@ -119,6 +126,53 @@ def open_(around: Surroundings) -> Outcome:
     """Open the labelling page in the browser, signed in."""
     url = labelling(around).open()
     return Outcome({"url": url}, url)
+
+
+def accept(
+    around: Surroundings,
+    precision: Annotated[
+        float, typer.Option(min=0.5, max=1.0, metavar="P", help="Share of a class's answers that must be right.")
+    ] = 0.99,
+    check: Annotated[
+        float, typer.Option(min=0.0, max=1.0, metavar="SHARE", help="Share that people are to look at.")
+    ] = 0.1,
+    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+    undo: Annotated[bool, typer.Option("--undo", help="Withdraw everything that was accepted instead.")] = False,
+) -> Outcome:
+    """Take a run at its word for unlabelled images, wherever it is right often enough on the held-out ones.
+
+    Such answers are marked, and count as labels only if `labelling.accepted_count` says so. A person's answer outranks
+    them.
+    """
+    from curate.cli import show_labelling
+    from curate.people import accept as stage
+
+    project = around.project()
+    if undo:
+        count = stage.take_back(project)
+        return Outcome({"withdrawn": count}, f"{count} accepted answers withdrawn")
+    report = stage.accept(project, precision, check, run, around.progress)
+    return Outcome(show_labelling.accept_data(report), show_labelling.accepted(report))
+
+
+def review(
+    around: Surroundings,
+    send: Annotated[
+        bool, typer.Option("--send", help='Show them in Label Studio, in a view of their own named "Review".')
+    ] = False,
+) -> Outcome:
+    """List images that somebody is to decide: people differ, or a check is due.
+
+    Once they were sent, the next answer for such an image outranks all earlier ones.
+    """
+    from dataclasses import asdict
+
+    from curate.cli import show_labelling
+    from curate.people.review import review as ask
+
+    desk = labelling(around)
+    report = ask(desk.project, desk, send=send)
+    return Outcome(asdict(report), show_labelling.review(report))
 
 
 def prelabel(

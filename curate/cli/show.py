@@ -48,6 +48,11 @@ def status(found: "Status") -> RenderableType:
         f" {found.unlabelled} wait for a label"
         + (f", {found.conflicts} labels in conflict" if found.conflicts else ""),
     ]
+    if found.others:
+        said = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in sorted(found.others.items()))
+        lines.append(f"people said of others: {said}")
+    if found.accepted:
+        lines.append(f"{found.accepted} more are as a run says, accepted unseen")
     if found.candidates:
         lines.append("addresses: " + ", ".join(f"{state} {n}" for state, n in sorted(found.candidates.items())))
     for run in found.runs:

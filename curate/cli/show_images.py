@@ -125,7 +125,7 @@ def _label(label: "Counted | None") -> str:
     if label is None:
         return "none of its own"
     if label.conflict:
-        return "none: imports differ, and no person has decided"
+        return "none: answers differ, and nothing decides"
     return f"{label.label}, by answer {label.annotation} ({label.origin.replace('_', ' ')}), {_day(label.decided_at)}"
 
 

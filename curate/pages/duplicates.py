@@ -154,8 +154,8 @@ def _groups(session: Session, groups: Sequence[Group]) -> list[GroupCard]:
         if pair.low_id in home and home[pair.low_id] == home.get(pair.high_id):
             links.setdefault(pair.low_id, []).append(pair)
             links.setdefault(pair.high_id, []).append(pair)
-    counts = {label.keeper_id: label.class_id for label in keeper_labels(session)}
-    cards = [_group(group, shown, links, decided=counts.get(group.keeper) is not None) for group in groups]
+    decided = {label.keeper_id for label in keeper_labels(session) if not label.conflict}
+    cards = [_group(group, shown, links, decided=group.keeper in decided) for group in groups]
     return sorted(cards, key=lambda card: (card.sure, card.number))
 
 

@@ -50,14 +50,14 @@ def pictures(session: Session, ids: Iterable[int]) -> dict[int, Picture]:
     for batch in chunks(sorted(set(ids))):
         seen = select(func.min(Sighting.id)).where(Sighting.image_id.in_(batch)).group_by(Sighting.image_id)
         query = (
-            select(Image, Sighting.name, Sighting.source, guessed.name, named.name, Label.conflict)
+            select(Image, Sighting.name, Sighting.source, guessed.name, named.name, Label.conflict, Label.other)
             .outerjoin(Sighting, (Sighting.image_id == Image.id) & Sighting.id.in_(seen))
             .outerjoin(guessed, guessed.id == Image.collected_for_id)
             .outerjoin(Label, Label.image_id == Image.id)
             .outerjoin(named, named.id == Label.class_id)
             .where(Image.id.in_(batch))
         )
-        for image, name, source, guess, label, conflict in session.execute(query):
+        for image, name, source, guess, label, conflict, other in session.execute(query):
             found[image.id] = Picture(
                 id=image.id,
                 sha256=image.sha256,
@@ -68,7 +68,7 @@ def pictures(session: Session, ids: Iterable[int]) -> dict[int, Picture]:
                 name=name or "",
                 source=source or "",
                 collected_for=guess or "",
-                label=label or "",
+                label=label or (other.caption if other else ""),
                 disputed=bool(conflict),
             )
     return found

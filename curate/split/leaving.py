@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session, aliased
 from curate.split.freeze import snapshot_before
 from curate.split.keepers import class_ids
 from db.batches import chunks
-from db.labels import keeper_labels
+from db.labels import KeeperLabel, keeper_labels, said
 from db.models import Image, ImageState, Side, Snapshot
 
 
@@ -65,7 +65,7 @@ def left(session: Session, snapshot: Snapshot, classes: Mapping[str, int]) -> li
         if item.side is Side.VALIDATION and (item.image_id, ids_before[item.class_index]) not in held
     ]
     stands = _stands(session, [number for number, _, _ in gone])
-    labels = {label.keeper_id: label.class_id for label in keeper_labels(session)}
+    labels = {label.keeper_id: label for label in keeper_labels(session)}
     names = {class_id: name for name, class_id in classes.items()}
     found = []
     for number, class_id, name in gone:
@@ -78,7 +78,7 @@ def left(session: Session, snapshot: Snapshot, classes: Mapping[str, int]) -> li
 
 
 def _why(
-    stand: _Stand, labels: Mapping[int, int | None], was: int | None, names: Mapping[int, str]
+    stand: _Stand, labels: Mapping[int, KeeperLabel], was: int | None, names: Mapping[int, str]
 ) -> tuple[Gone, str]:
     if stand.state is ImageState.FORGOTTEN:
         return Gone.FORGOTTEN, ""
@@ -86,10 +86,12 @@ def _why(
         return Gone.SET_ASIDE, ""
     if stand.keeper not in labels:
         return Gone.UNLABELLED, ""
-    class_id = labels[stand.keeper]
-    if class_id is None:
+    label = labels[stand.keeper]
+    if label.conflict:
         return Gone.CONFLICT, ""
-    return (Gone.FEWER, "") if class_id == was else (Gone.RELABELLED, names[class_id])
+    if label.class_id is not None and label.class_id == was:
+        return Gone.FEWER, ""
+    return Gone.RELABELLED, said(label.class_id, label.other, names) or ""
 
 
 def _stands(session: Session, numbers: list[int]) -> dict[int, _Stand]:

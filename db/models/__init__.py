@@ -24,10 +24,12 @@ from db.models.labelling import (
     Label,
     LabellingProject,
     LabellingTask,
+    Other,
     Prelabel,
     TaskState,
 )
 from db.models.learning import Prediction, Run, RunState, Side, Snapshot, SnapshotItem
+from db.models.people import Annotator, Policy, Review, ReviewReason
 
 __all__ = [
     "PERSON",
@@ -35,6 +37,7 @@ __all__ = [
     "AnnotationOrigin",
     "AnnotationRevision",
     "AnnotationState",
+    "Annotator",
     "Base",
     "Candidate",
     "CandidateState",
@@ -48,9 +51,13 @@ __all__ = [
     "LabellingProject",
     "LabellingTask",
     "Layout",
+    "Other",
+    "Policy",
     "Prediction",
     "Prelabel",
     "Quality",
+    "Review",
+    "ReviewReason",
     "Run",
     "RunState",
     "Said",

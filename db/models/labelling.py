@@ -53,14 +53,17 @@ class LabellingTask(Base):
     """What the task's `image` says: where the page finds the picture."""
     prelabelled_by_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
     """The run whose prediction the server holds for this task."""
+    prelabel_hidden: Mapped[bool] = mapped_column(default=False)
+    """The prediction is kept from people, to see whether it sways them: the server holds its score alone."""
     sent_at: Mapped[datetime] = mapped_column(default=now)
 
 
 class AnnotationOrigin(StrEnum):
-    """Who said so: a folder's name at import, or a person in Label Studio."""
+    """Who said so: a folder's name at import, a person in Label Studio, or a run whose answers are taken unseen."""
 
     IMPORT = "import"
     LABEL_STUDIO = "label_studio"
+    ACCEPTED = "accepted"
 
 
 class AnnotationState(StrEnum):
@@ -72,12 +75,27 @@ class AnnotationState(StrEnum):
     DELETED = "deleted"
 
 
+class Other(StrEnum):
+    """What else than a class a person can say of a picture. Each is an answer, and takes the image out of the queue."""
+
+    NONE = "none_of_these"
+    SEVERAL = "several"
+    UNUSABLE = "unusable_picture"
+
+    @property
+    def caption(self) -> str:
+        """As people read it."""
+        return self.value.replace("_", " ").capitalize()
+
+
 class Prelabel(StrEnum):
-    """What a person did with the prediction that was shown."""
+    """What a person did with the prediction that was shown, or said where one was kept back."""
 
     NONE = "none"
     ACCEPTED = "accepted"
     CHANGED = "changed"
+    HIDDEN_SAME = "hidden_same"
+    HIDDEN_OTHER = "hidden_other"
 
 
 class Annotation(Base):
@@ -93,7 +111,10 @@ class Annotation(Base):
     task_id: Mapped[int | None] = mapped_column(ForeignKey("labelling_tasks.id"), index=True)
     state: Mapped[AnnotationState] = mapped_column(ByValue(AnnotationState))
     class_id: Mapped[int | None] = mapped_column(ForeignKey("classes.id"))
+    other: Mapped[Other | None] = mapped_column(ByValue(Other))
+    """Instead of a class."""
     annotator: Mapped[str] = mapped_column(default="")
+    """The person's number on the server; `Annotator` knows the name."""
     answered_at: Mapped[datetime]
 
     revisions: Mapped[list["AnnotationRevision"]] = relationship(
@@ -112,6 +133,7 @@ class AnnotationRevision(Base):
     number: Mapped[int]
     state: Mapped[AnnotationState] = mapped_column(ByValue(AnnotationState))
     class_id: Mapped[int | None] = mapped_column(ForeignKey("classes.id"))
+    other: Mapped[Other | None] = mapped_column(ByValue(Other))
     answer: Mapped[dict[str, Any]]
     """The answer as it came, so that nothing of it is lost where we understand only a part."""
     annotator: Mapped[str] = mapped_column(default="")
@@ -127,14 +149,18 @@ class AnnotationRevision(Base):
 class Label(Base):
     """The label that counts for an image, derived from its annotations by `db.labels`.
 
-    `conflict` is set, and `class_id` empty, when imports name different classes and no person has decided.
+    A class, or what else people say of it, or a conflict: answers that differ, and nobody has decided.
     """
 
     __tablename__ = "labels"
-    __table_args__ = (CheckConstraint("conflict = (class_id IS NULL)", name="class_unless_conflict"),)
+    __table_args__ = (
+        CheckConstraint("conflict = (class_id IS NULL AND other IS NULL)", name="decided_unless_conflict"),
+        CheckConstraint("class_id IS NULL OR other IS NULL", name="one_decision"),
+    )
 
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), primary_key=True)
     class_id: Mapped[int | None] = mapped_column(ForeignKey("classes.id"), index=True)
+    other: Mapped[Other | None] = mapped_column(ByValue(Other))
     conflict: Mapped[bool] = mapped_column(default=False)
     origin: Mapped[AnnotationOrigin] = mapped_column(ByValue(AnnotationOrigin))
     annotation_id: Mapped[int] = mapped_column(ForeignKey("annotations.id"))

@@ -16,7 +16,7 @@ from urllib.parse import urljoin
 
 from icrawler.builtin.greedy import GreedyParser
 from icrawler.utils import Signal
-from lxml import etree  # type: ignore[import-untyped]  # ships no types
+from lxml import etree
 from yarl import URL
 
 from curate.config import SiteSettings

@@ -1,0 +1,114 @@
+"""The policy `crowdlab`: several people's answers and a run's own, each weighed by how far it proved right.
+
+CROWDLAB (Goh, Tkachenko and Mueller, "CROWDLAB: Supervised learning to infer consensus labels and quality scores for
+data with multiple annotators", 2022), by cleanlab.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from curate.people.voices import heard
+from curate.project import Project
+from db.batches import chunks
+from db.models import Annotation, AnnotationOrigin, AnnotationState, Label, Prediction, Review, Run, Side, SnapshotItem
+from db.policy import Decision, Rule
+
+Votes = Mapping[int, Mapping[str, int]]
+"""Class ids by image and person."""
+
+
+def settle(project: Project) -> int:
+    """Let CROWDLAB decide the images that several people have labelled; give how many it decided otherwise.
+
+    Only under the policy `crowdlab`. Left to the majority are images of which somebody says that they are of no class,
+    those that no run has predicted without having learned from them, and those that somebody was asked to decide.
+    """
+    if project.settings.labelling.label_policy().rule is not Rule.CROWDLAB:
+        return 0
+    with project.database.write() as session:
+        order = list(project.classes(session).values())
+        votes = _votes(heard(session))
+        probabilities = _predicted(session, votes, order)
+        weighed = {image_id: votes[image_id] for image_id in probabilities}
+        if not any(len(people) > 1 for people in weighed.values()):
+            return 0
+        agreed = consensus(weighed, probabilities, order)
+        decided = {image_id: agreed[image_id] for image_id, people in weighed.items() if len(people) > 1}
+        return _write(session, decided)
+
+
+def consensus(votes: Votes, probabilities: Mapping[int, NDArray[np.float64]], order: Sequence[int]) -> dict[int, int]:
+    """Give the class id that CROWDLAB finds for each image. `probabilities` are in the order of the classes' ids."""
+    from cleanlab.multiannotator import get_label_quality_multiannotator  # noqa: PLC0415 - a second to import
+
+    people = sorted({person for said in votes.values() for person in said})
+    place = {class_id: index for index, class_id in enumerate(order)}
+    images = list(votes)
+    table = np.full((len(images), len(people)), np.nan)
+    for row, image_id in enumerate(images):
+        for person, class_id in votes[image_id].items():
+            table[row, people.index(person)] = place[class_id]
+    stacked = np.stack([probabilities[image_id] for image_id in images])
+    found: dict[str, Any] = get_label_quality_multiannotator(
+        table, stacked, verbose=False, return_detailed_quality=False, return_annotator_stats=False
+    )
+    labels = found["label_quality"]["consensus_label"].to_numpy()
+    return {image_id: order[int(label)] for image_id, label in zip(images, labels, strict=True)}
+
+
+def _votes(answers: Mapping[int, Mapping[str, Decision]]) -> dict[int, dict[str, int]]:
+    """Images of which everybody names a class."""
+    found = {}
+    for image_id, said in answers.items():
+        classes = {person: class_id for person, (class_id, _) in said.items() if class_id is not None}
+        if len(classes) == len(said):
+            found[image_id] = classes
+    return found
+
+
+def _predicted(session: Session, votes: Votes, order: Sequence[int]) -> dict[int, NDArray[np.float64]]:
+    """What the newest run says of each image that it has not learned from, if its classes are the present ones."""
+    learned = select(SnapshotItem.image_id).where(
+        SnapshotItem.snapshot_id == Run.snapshot_id, SnapshotItem.side == Side.TRAIN
+    )
+    query = select(Prediction.image_id, Prediction.probabilities).join(Run, Run.id == Prediction.run_id)
+    fresh = Prediction.image_id.not_in(learned.correlate(Run))
+    found: dict[int, NDArray[np.float64]] = {}
+    for ids in chunks(votes):
+        rows = session.execute(query.where(Prediction.image_id.in_(ids), fresh).order_by(Run.id))
+        for image_id, probabilities in rows:
+            if len(probabilities) == len(order):
+                found[image_id] = np.asarray(probabilities, np.float64)
+    return found
+
+
+def _write(session: Session, decided: Mapping[int, int]) -> int:
+    """Let labels say what was decided, where somebody says so: a run alone against all people decides nothing."""
+    changed = 0
+    by_people = Annotation.origin == AnnotationOrigin.LABEL_STUDIO
+    for ids in chunks(decided):
+        reviewed = set(
+            session.scalars(select(Review.image_id).where(Review.image_id.in_(ids), Review.done_at.is_not(None)))
+        )
+        said = {
+            (a.image_id, a.class_id): a
+            for a in session.scalars(
+                select(Annotation)
+                .where(Annotation.image_id.in_(ids), by_people, Annotation.state == AnnotationState.ACTIVE)
+                .order_by(Annotation.answered_at)
+            )
+        }
+        for label in session.scalars(select(Label).where(Label.image_id.in_(ids))):
+            class_id = decided[label.image_id]
+            annotation = said.get((label.image_id, class_id))
+            if label.image_id in reviewed or annotation is None or label.class_id == class_id:
+                continue
+            label.class_id, label.other, label.conflict = class_id, None, False
+            label.annotation_id, label.decided_at = annotation.id, annotation.answered_at
+            changed += 1
+    return changed

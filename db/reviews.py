@@ -1,0 +1,38 @@
+"""Asking people to decide: what they answer from then on outranks all earlier answers."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from db.batches import chunks
+from db.models import Annotation, AnnotationOrigin, Review, ReviewReason
+
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def ask(session: Session, image_ids: Iterable[int], reason: ReviewReason) -> int:
+    """Ask for a decision on images, those aside that wait for one already; give how many were asked for now."""
+    asked = 0
+    by_people = Annotation.origin == AnnotationOrigin.LABEL_STUDIO
+    latest = select(Annotation.image_id, func.max(Annotation.answered_at)).where(by_people)
+    for ids in chunks(image_ids):
+        rows = session.execute(latest.where(Annotation.image_id.in_(ids)).group_by(Annotation.image_id)).all()
+        last = {row[0]: row[1] for row in rows}
+        known = {r.image_id: r for r in session.scalars(select(Review).where(Review.image_id.in_(ids)))}
+        for image_id in ids:
+            if image_id in known and known[image_id].done_at is None:
+                continue
+            session.merge(
+                Review(image_id=image_id, reason=reason, known_until=last.get(image_id, _NEVER), done_at=None)
+            )
+            asked += 1
+    session.flush()
+    return asked
+
+
+def waiting(session: Session) -> dict[int, ReviewReason]:
+    """Images that wait for a decision, and why."""
+    query = select(Review.image_id, Review.reason).where(Review.done_at.is_(None)).order_by(Review.image_id)
+    return {row[0]: row[1] for row in session.execute(query)}

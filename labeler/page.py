@@ -1,0 +1,68 @@
+"""The labelling page as it stands on the server: ours, or one that a person has edited there."""
+
+from collections.abc import Mapping, Sequence
+
+from lxml import etree
+
+from db.errors import LabelStudioError
+from labeler.config import CONTROL, IMAGE, answers
+
+_ONE = {"single", "single-radio"}
+_WAY_BACK = "; `curate label start --reset-page` puts curate's own page back"
+
+
+def follow(edited: str, classes: Sequence[str], hotkeys: Mapping[str, str]) -> str:
+    """Bring a page that a person has edited up to date: every answer can be chosen, all else stays as it is.
+
+    Raises LabelStudioError for a page that curate cannot read answers from.
+    """
+    root = _parsed(edited)
+    control = _control(root)
+    _image(root)
+    present = {choice.get("value"): choice for choice in control.iter("Choice")}
+    missing = {name: key for name, key in answers(classes, hotkeys).items() if name not in present}
+    if not missing:
+        return edited
+    keys = {choice.get("hotkey") for choice in present.values()}
+    for name, key in missing.items():
+        choice = etree.SubElement(control, "Choice", value=name)
+        if key is not None and key not in keys:
+            choice.set("hotkey", key)
+    return str(etree.tostring(root, encoding="unicode"))
+
+
+def strangers(edited: str, classes: Sequence[str]) -> list[str]:
+    """Choices of a page that name neither a class nor anything else that curate knows."""
+    known = {name.casefold() for name in answers(classes, {})}
+    values = [choice.get("value", "") for choice in _control(_parsed(edited)).iter("Choice")]
+    return [value for value in values if value.casefold() not in known]
+
+
+def _parsed(page: str) -> etree._Element:
+    try:
+        return etree.fromstring(page, etree.XMLParser(resolve_entities=False, no_network=True))
+    except etree.XMLSyntaxError as error:
+        raise LabelStudioError(f"the labelling page in Label Studio is no XML ({error.msg}){_WAY_BACK}") from None
+
+
+def _control(root: etree._Element) -> etree._Element:
+    """Give the one `<Choices>`."""
+    found = list(root.iter("Choices"))
+    if len(found) != 1 or found[0].get("name") != CONTROL:
+        raise LabelStudioError(
+            f'the labelling page in Label Studio needs exactly one <Choices>, with name="{CONTROL}", and has'
+            f" {len(found)}{_WAY_BACK}"
+        )
+    if found[0].get("choice", "single") not in _ONE:
+        raise LabelStudioError(
+            "the labelling page in Label Studio lets people choose several classes, and curate knows one class an"
+            f' image; set choice="single-radio" there{_WAY_BACK}'
+        )
+    return found[0]
+
+
+def _image(root: etree._Element) -> None:
+    if not any(image.get("name") == IMAGE and image.get("value") == f"${IMAGE}" for image in root.iter("Image")):
+        raise LabelStudioError(
+            f'the labelling page in Label Studio needs <Image name="{IMAGE}" value="${IMAGE}"/>{_WAY_BACK}'
+        )
