@@ -172,10 +172,12 @@ class Labelling:
             return show_reviews(dataset, server, the_project(dataset, server), reasons)
 
     def open(self) -> str:
-        """Open the labelling page in the user's browser, signed in where the server is ours; give its address."""
+        """Open the project in the user's browser, signed in where the server is ours; give its address."""
         with self.server() as server:
             project = the_project(self.dataset(), server)
-        target = f"{server.url}/projects/{project.number}/data?labeling=1"
+        # Not the address of the labelling page itself: opened by that, the server keeps neither order nor locks. Its
+        # button "Label All Tasks" does.
+        target = f"{server.url}/projects/{project.number}/data"
         if server.local:
             kept = self.local.credentials()
             open_signed_in(target, session_cookie(server.url, USER, kept.password))

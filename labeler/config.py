@@ -15,15 +15,17 @@ OTHER_KEYS = {Other.NONE: "n", Other.SEVERAL: "m", Other.UNUSABLE: "x"}
 # maxWidth leaves room for the toolbar: without it, "fit" crops up to 21 pixels of either side.
 _PAGE = """<View style="display:flex;flex-wrap:wrap;gap:24px;align-items:flex-start">
   <Style>
+    .curate-choice {{ display:inline-block }}
     .curate-example {{ display:inline-block; width:32px; height:32px; margin-right:8px; vertical-align:middle;
-                      background:center/cover no-repeat; border-radius:3px; transition:transform .1s .2s }}
-    .curate-example:hover {{ transform:scale(4.5); position:relative; z-index:9; background-color:#fff }}
+                      background:center/cover no-repeat; border-radius:3px; transform-origin:0 0;
+                      transition:transform .1s .3s }}
+    .curate-choice:hover .curate-example {{ transform:translate(152px,-8px) scale(3.5); position:relative; z-index:9 }}
   </Style>
   <View style="flex:1 1 320px;min-width:0">
     <Image name="{image}" value="${image}" zoom="true" zoomControl="true" defaultZoom="fit"
            maxWidth="calc(100% - 42px)"/>
   </View>
-  <View style="flex:0 0 260px;max-height:calc(100vh - 160px);overflow-y:auto">
+  <View style="flex:0 0 310px;max-height:calc(100vh - 160px);overflow-y:auto">
     <Choices name="{control}" toName="{image}" choice="single-radio" showInline="false"
              required="true" requiredMessage="Pick an answer, or skip the image.">
 {choices}
@@ -62,7 +64,8 @@ def _picture(name: str, example: str) -> str:
 
     As a background: of an `<img>` the page takes a `data:` address away.
     """
-    return f'<span class="curate-example" style="background-image:url(\'{example}\')"></span>{escape(name)}'
+    shown = f"""<span class="curate-example" style="background-image:url('{example}')"></span>"""
+    return f'<span class="curate-choice">{shown}{escape(name)}</span>'
 
 
 def choice_result(name: str) -> list[dict[str, object]]:

@@ -9,6 +9,7 @@ from db.models import LabellingProject
 from db.models.base import now
 from labeler.client import Server
 from labeler.dataset import Dataset
+from labeler.guide import guide, is_ours
 from labeler.page import follow
 
 
@@ -28,6 +29,7 @@ def ensure_project(dataset: Dataset, server: Server, *, reset_page: bool = False
         project = _remember(dataset, server, number)
     else:
         _follow_page(dataset, server, project, reset=reset_page)
+    _follow_guide(dataset, server, project)
     if server.local:
         server.serve_folder(project.number, str(dataset.store.root))
     return project, made
@@ -48,6 +50,13 @@ def _follow_page(dataset: Dataset, server: Server, project: LabellingProject, *,
     wanted = follow(present, list(dataset.classes), dataset.hotkeys)
     if wanted != present:
         server.update_project(project.number, label_config=wanted)
+
+
+def _follow_guide(dataset: Dataset, server: Server, project: LabellingProject) -> None:
+    present = str(server.project(project.number).get("expert_instruction") or "")
+    wanted = guide(list(dataset.classes), dataset.hotkeys, dataset.examples())
+    if is_ours(present) and present != wanted:
+        server.update_project(project.number, expert_instruction=wanted)
 
 
 def _is_ours(page: str, project: LabellingProject) -> bool:

@@ -212,6 +212,10 @@ def person(local: LocalServer) -> Iterator[Studio]:
         yield Studio(kept.url, kept.token, http)
 
 
+PASSWORD = "correct horse battery"  # noqa: S105 - of people who exist for a test
+"""Of colleagues."""
+
+
 @contextmanager
 def colleague(studio: Studio, email: str) -> Iterator[Studio]:
     """Another person, who has signed up by the invitation that the first may send."""
@@ -221,7 +225,7 @@ def colleague(studio: Studio, email: str) -> Iterator[Studio]:
         form = {
             "csrfmiddlewaretoken": http.cookies["csrftoken"],
             "email": email,
-            "password": "correct horse battery",
+            "password": PASSWORD,
             "allow_newsletters": "false",
         }
         http.post(link, data=form, headers={"Referer": studio.url})

@@ -70,7 +70,7 @@ def screenshot(page: Page, folder: Path, name: str) -> None:
 
 def test_a_person_labels_by_the_keyboard(page: Page, desk: Desk, cli: Cli, tmp_path: Path) -> None:
     """The least sure image comes first with its pre-label selected; a key changes the class, Control+Enter submits."""
-    page.goto(f"{desk.studio.url}/projects/{desk.number}/data?labeling=1")
+    begin(page, desk)
     selected = page.get_by_role("radio", checked=True)
     expect(selected).to_have_attribute("name", "Telecaster", timeout=60_000)
     shows_all_of_it(page)
@@ -87,6 +87,15 @@ def test_a_person_labels_by_the_keyboard(page: Page, desk: Desk, cli: Cli, tmp_p
     assert found == {second: Prelabel.CHANGED, third: Prelabel.ACCEPTED}
 
 
+def begin(page: Page, desk: Desk) -> int:
+    """Begin to label as people do, and give the task that is shown first."""
+    page.goto(f"{desk.studio.url}/projects/{desk.number}/data")
+    with page.expect_response(lambda r: "next_task" in r.url) as came:
+        page.get_by_role("button", name="Label All Tasks").click()
+    expect(page.get_by_role("radio").first).to_be_visible(timeout=60_000)
+    return int(came.value.json()["id"])
+
+
 def shows_all_of_it(page: Page) -> None:
     """The whole picture and every class with its key are in the window, without scrolling."""
     window = page.viewport_size
@@ -101,8 +110,9 @@ def shows_all_of_it(page: Page) -> None:
         assert box["y"] >= 0
         assert box["x"] + box["width"] <= window["width"]
         assert box["y"] + box["height"] <= window["height"]
-    for number, name in enumerate(CLASSES, start=1):
-        expect(page.get_by_text(f"{name}[{number}]", exact=True)).to_be_visible()
+    keys = {name: str(number) for number, name in enumerate(CLASSES, start=1)}
+    for name, key in (keys | {"None of these": "n", "Several": "m", "Unusable picture": "x"}).items():
+        expect(page.get_by_text(f"{name}[{key}]", exact=True)).to_be_visible()
 
 
 def submit(page: Page) -> None:
@@ -129,9 +139,9 @@ def test_open_signs_the_browser_in(browser: Browser, desk: Desk, tmp_path: Path)
         page = context.new_page()
         answer = page.goto(address)
         assert answer is not None
-        assert page.url == f"{desk.studio.url}/projects/{desk.number}/data?labeling=1"
+        assert page.url == f"{desk.studio.url}/projects/{desk.number}/data"
         said, _ = opening.communicate()
         context.close()
-    assert said.decode().strip() == f"{desk.studio.url}/projects/{desk.number}/data?labeling=1"
+    assert said.decode().strip() == f"{desk.studio.url}/projects/{desk.number}/data"
     with pytest.raises(httpx.ConnectError):
         httpx.get(address, trust_env=False)

@@ -26,7 +26,8 @@ def settle(project: Project) -> int:
     """Let CROWDLAB decide the images that several people have labelled; give how many it decided otherwise.
 
     Only under the policy `crowdlab`. Left to the majority are images of which somebody says that they are of no class,
-    those that no run has predicted without having learned from them, and those that somebody was asked to decide.
+    those that no run has predicted without having learned from them, and those that somebody was asked to decide; and
+    all of them as long as no two people have said the same of anything.
     """
     if project.settings.labelling.label_policy().rule is not Rule.CROWDLAB:
         return 0
@@ -35,8 +36,8 @@ def settle(project: Project) -> int:
         votes = _votes(heard(session))
         probabilities = _predicted(session, votes, order)
         weighed = {image_id: votes[image_id] for image_id in probabilities}
-        if not any(len(people) > 1 for people in weighed.values()):
-            return 0
+        if not any(len(set(people.values())) < len(people) for people in weighed.values()):
+            return 0  # nobody agrees with anybody: there is nothing to judge people by
         agreed = consensus(weighed, probabilities, order)
         decided = {image_id: agreed[image_id] for image_id, people in weighed.items() if len(people) > 1}
         return _write(session, decided)
