@@ -1,18 +1,20 @@
 """Labelling as the commands see it: which server, which project, and what goes to and fro."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from curate import runs
+from curate.handout import Which, wanted
+from curate.permission import Permission
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.quality.apply import follow_labels
-from curate.select import choose, unlabelled
+from curate.select import unlabelled
 from db.batches import chunks
 from db.errors import LabelStudioError
 from db.models import LabellingProject, LabellingTask, Prediction, Run, TaskState
@@ -20,7 +22,16 @@ from labeler.client import Server, is_loopback
 from labeler.dataset import Dataset
 from labeler.install import STEPS, Installation, install, installation
 from labeler.prelabels import Shown, push_prelabels
-from labeler.projects import ensure_project, known_project, the_project
+from labeler.projects import (
+    LostError,
+    checked_name,
+    ensure_project,
+    known_projects,
+    left_behind,
+    mark_gone,
+    project_name,
+    the_project,
+)
 from labeler.pull import PullReport, pull_annotations
 from labeler.push import push_tasks
 from labeler.server import USER, LocalServer
@@ -37,13 +48,23 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class OneProject:
+    """One project on the server: its name, empty for the main one, its number, and how many tasks it has."""
+
+    name: str
+    project: int
+    tasks: int
+
+
+@dataclass(frozen=True)
 class Standing:
-    """How labelling stands. `project` is its number on the server, once there is one."""
+    """How labelling stands. `project` is the main one's number on the server, once there is one."""
 
     url: str
     project: int | None
     running: bool
     tasks: int
+    projects: tuple[OneProject, ...] = ()
     authorization: str | None = field(default=None, repr=False)
 
 
@@ -65,12 +86,27 @@ class Labelling:
         self.environment = environment
         self.local = LocalServer(project.private / "label-studio", project.root)
 
-    def start(self, progress: Progress = QUIET) -> Standing:
-        """Start a Label Studio of this project's own, or use the one that a token was given for; make the project."""
+    def start(
+        self,
+        progress: Progress = QUIET,
+        name: str = "",
+        *,
+        new_project: bool = False,
+        ask: Callable[[str], bool] | None = None,
+    ) -> Standing:
+        """Start a Label Studio of this project's own, or use the one that a token was given for; make the project.
+
+        `name` makes a further one beside the main one. Where a project was there before and no longer is, `new_project`
+        says that a new one takes its place, or `ask` asks whether; else it raises LabelStudioError.
+        """
+        may = Permission(given=new_project, ask=ask)
+        if name:
+            name = checked_name(name)
         url = self.project.settings.label_studio.url
         if self.environment.token is None:
             if not is_loopback(url):
                 raise LabelStudioError(f"{url} is not this machine; set CURATE_LABEL_STUDIO_TOKEN to label there")
+            self._give_up_lost(may)
             found = installation(self.environment.cache)
             if not found.ready:
                 _install(found, progress)
@@ -81,10 +117,28 @@ class Labelling:
             server = self.server()
         with server:
             server.check()
-            _, made = ensure_project(self.dataset(), server)
-        if made:
-            progress.say(f"made the project {self.project.settings.dataset.name!r} in Label Studio")
+            for wanted in dict.fromkeys(["", name]):
+                self._ensure(server, wanted, may if wanted == name else replace(may, given=False), progress)
         return self.status()
+
+    def _give_up_lost(self, may: Permission) -> None:
+        """Let go of projects on a server of ours whose data folder is gone, if that may be."""
+        dataset = self.dataset()
+        lost = left_behind(dataset, self.local.credentials().identity if self.local.exists else None)
+        if lost:
+            may.require(f"the data of the Label Studio that this dataset was labelled in, {self.local.folder}, is gone")
+        for project in lost:
+            mark_gone(dataset, project)
+
+    def _ensure(self, server: Server, name: str, may: Permission, progress: Progress) -> None:
+        title = self.project.settings.dataset.name + (f": {name}" if name else "")
+        try:
+            _, made = ensure_project(self.dataset(), server, name)
+        except LostError as error:
+            may.require(str(error), name)
+            _, made = ensure_project(self.dataset(), server, name, new=True)
+        if made:
+            progress.say(f"made the project {title!r} in Label Studio")
 
     def stop(self) -> bool:
         """Stop the server that `start` started; tell whether it ran."""
@@ -96,11 +150,15 @@ class Labelling:
             return Standing(self.project.settings.label_studio.url, None, running=False, tasks=0)
         with self.server() as server:
             running = self.local.running() if server.local else _answers(server)
-            project = known_project(self.dataset(), server)
             with self.project.database.read() as session:
-                tasks = _task_count(session, project)
+                projects = tuple(
+                    OneProject(project_name(project), project.number, _task_count(session, project))
+                    for project in known_projects(self.dataset(), server)
+                )
             authorization = server.authorization() if show_token else None
-        return Standing(server.url, project.number if project else None, running, tasks, authorization)
+        main = projects[0] if projects and not projects[0].name else None
+        number, tasks = (main.project, main.tasks) if main else (None, 0)
+        return Standing(server.url, number, running, tasks, projects, authorization)
 
     def reachable(self) -> bool:
         """Whether there is a server to talk to, as far as can be told without asking it."""
@@ -114,47 +172,51 @@ class Labelling:
         url = self.project.settings.label_studio.url
         return Server(url=url, token=token, identity=url, local=False)
 
-    def push(self, limit: int | None = None) -> PushReport:
-        """Send unlabelled keepers that have no task yet, the most wanted first, and the best run's predictions."""
+    def push(self, limit: int | None = None, name: str = "", which: Which = Which.WAITING) -> PushReport:
+        """Send unlabelled keepers that have no task yet, the most wanted first, and the best run's predictions.
+
+        They go to the main project, or to the one called `name`; `which` says which of them.
+        """
         dataset = self.dataset()
         with self.server() as server, self._alone():
-            project = the_project(dataset, server)
-            with self.project.database.read() as session:
-                known = set(
-                    session.scalars(select(LabellingTask.image_id).where(LabellingTask.project_id == project.id))
-                )
-            count = limit if limit is not None else self._unlabelled_count()
-            wanted = [choice.id for choice in choose(self.project, count, exclude=known)]
-            sent = push_tasks(dataset, server, project, wanted)
+            project = the_project(dataset, server, name)
+            others = [other for other in known_projects(dataset, server) if other.id != project.id]
+            sent = push_tasks(dataset, server, project, wanted(self.project, project, others, limit, which))
             shown = self._push_prelabels(server, dataset, project)
             with self.project.database.read() as session:
                 return PushReport(sent.created, sent.found, shown, _task_count(session, project))
 
-    def pull(self, *, accept_deletions: bool = False) -> PullReport:
-        """Take in what people answered since the last pull."""
+    def pull(self, *, accept_deletions: bool = False, full: bool = False) -> PullReport:
+        """Take in what people answered since the last pull, in every project; or all there is, if `full`."""
         dataset = self.dataset()
         with self.server() as server, self._alone():
-            found = pull_annotations(dataset, server, the_project(dataset, server), accept_deletions=accept_deletions)
+            there = self.there(dataset, server)
+            report = PullReport()
+            for project in there:
+                more = pull_annotations(dataset, server, project, accept_deletions=accept_deletions, full=full)
+                report = report.with_more(more)
+            gone = {project_name(p) for p in known_projects(dataset, server)}.difference(map(project_name, there))
         with self.project.database.write() as session:
             follow_labels(session)
-        return found
+        return replace(report, projects_gone=sorted(gone))
 
     def withdraw(self) -> int:
         """Delete the tasks of images that were forgotten; give their number. A push or a pull does it too."""
         dataset = self.dataset()
         with self.server() as server, self._alone():
-            return withdraw_tasks(dataset, server, the_project(dataset, server))
+            return sum(withdraw_tasks(dataset, server, project) for project in self.there(dataset, server))
 
     def push_prelabels(self, run: str) -> int:
         """Show a run's predictions on the tasks that are there; give how many were sent now."""
         dataset = self.dataset()
         with self.server() as server, self._alone():
-            return self._push_prelabels(server, dataset, the_project(dataset, server), run)
+            projects = self.there(dataset, server)
+            return sum(self._push_prelabels(server, dataset, project, run) for project in projects)
 
-    def open(self) -> str:
+    def open(self, name: str = "") -> str:
         """Open the labelling page in the user's browser, signed in where the server is ours; give its address."""
         with self.server() as server:
-            project = the_project(self.dataset(), server)
+            project = the_project(self.dataset(), server, name)
         target = f"{server.url}/projects/{project.number}/data?labeling=1"
         if server.local:
             kept = self.local.credentials()
@@ -178,15 +240,21 @@ class Labelling:
     def _push_prelabels(
         self, server: Server, dataset: Dataset, project: LabellingProject, name: str | None = None
     ) -> int:
+        run, predictions = self.shown(dataset, name)
+        return 0 if run is None else push_prelabels(dataset, server, project, run, predictions)
+
+    def shown(self, dataset: Dataset, name: str | None = None) -> tuple[Run | None, dict[int, Shown]]:
+        """Give the best run, or the one called `name`, and what people are to see of its predictions."""
         with self.project.database.read() as session:
             classes = list(dataset.classes)
             run = runs.best(session, classes) if name is None else runs.choose(session, name, classes)
-            predictions = {} if run is None else _shown(session, run)
-        return 0 if run is None else push_prelabels(dataset, server, project, run, predictions)
+            return run, {} if run is None else _shown(session, run)
 
-    def _unlabelled_count(self) -> int:
-        with self.project.database.read() as session:
-            return len(unlabelled(session))
+    def there(self, dataset: Dataset, server: Server) -> list[LabellingProject]:
+        """All projects; further ones that were deleted on the server are left out. Raises LabelStudioError."""
+        main = the_project(dataset, server)
+        projects = known_projects(dataset, server)
+        return [p for p in projects if p.id == main.id or server.project_exists(p.number)]
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
