@@ -294,6 +294,7 @@ def _shown(session: Session, run: Run) -> dict[int, Shown]:
     waiting = [image.id for image in unlabelled(session)]
     found: dict[int, Shown] = {}
     for ids in chunks(waiting):
-        query = select(Prediction).where(Prediction.run_id == run.id, Prediction.image_id.in_(ids))
-        found.update({p.image_id: Shown(run.classes[p.class_index], p.score) for p in session.scalars(query)})
+        said = select(Prediction.image_id, Prediction.class_index, Prediction.score)
+        rows = session.execute(said.where(Prediction.run_id == run.id, Prediction.image_id.in_(ids)))
+        found.update({image_id: Shown(run.classes[index], score) for image_id, index, score in rows})
     return found

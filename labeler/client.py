@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 
 from db.errors import LabelStudioError
-from labeler.query import OURS, Census, Page, between, changed_since, clock, filters
+from labeler.query import OURS, Census, Page, between, changed_since, clock, detail, filters
 
 if TYPE_CHECKING:
     from label_studio_sdk import LabelStudio
@@ -162,6 +162,11 @@ class Server:
         with suppress(GoneError):
             self._call("DELETE", f"/api/tasks/{number}/")
 
+    def merge_tasks(self, project: int, numbers: Sequence[int]) -> None:
+        """Let the server bring the answers of tasks with the same data together at one, and delete the others."""
+        body = {"project": str(project), "selectedItems": {"all": False, "included": list(numbers)}}
+        self._call("POST", "/api/dm/actions", params={"id": "remove_duplicates", "project": str(project)}, json=body)
+
     def import_predictions(self, project: int, predictions: Sequence[dict[str, Any]]) -> None:
         """Add predictions to tasks. Invalid ones are dropped by the server without a word: so they are counted."""
         answer = self._json("POST", f"/api/projects/{project}/import/predictions", json=list(predictions))
@@ -274,21 +279,8 @@ class Server:
             return GoneError(f"Label Studio at {self.url} no longer has what was asked for; run the command again")
         if status < httpx.codes.BAD_REQUEST:
             return self._no_label_studio(status)
-        said = f"Label Studio at {self.url} answered {status} {_detail(body)}".rstrip()
+        said = f"Label Studio at {self.url} answered {status} {detail(body)}".rstrip()
         return LabelStudioError(said.replace(self.token, "(token)"))
-
-
-def _detail(body: Any) -> str:  # noqa: ANN401 - JSON, text or HTML
-    """Give the reason in an error's body, if there is one for people."""
-    if isinstance(body, str):
-        try:
-            body = json.loads(body)
-        except ValueError:
-            return ""
-    if not isinstance(body, dict):
-        return ""
-    parts = [body.get("detail"), body.get("validation_errors")]
-    return " ".join(str(part) for part in parts if part)[:300]
 
 
 def is_loopback(url: str) -> bool:

@@ -24,6 +24,7 @@ from db.models import (
     Prelabel,
     Run,
 )
+from labeler.ahead import ahead
 from labeler.client import Server
 from labeler.config import CONTROL
 from labeler.dataset import Dataset
@@ -113,7 +114,7 @@ def _read(
     accept_deletions: bool,
 ) -> None:
     vanished: dict[str, Answer] = {}
-    for page in server.changed_tasks(project.number, since):
+    for page in ahead(server.changed_tasks(project.number, since)):
         for tasks in chunks(page.tasks):
             with dataset.database.write() as session:
                 found, deleted = answers_of(session, dataset, project, tasks)

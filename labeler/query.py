@@ -1,5 +1,6 @@
 """What is asked of the server's list of tasks, and what it answers."""
 
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -61,3 +62,16 @@ def clock(response: httpx.Response) -> datetime | None:
         return parsedate_to_datetime(response.headers["date"]).astimezone(UTC)
     except (KeyError, ValueError):
         return None
+
+
+def detail(body: Any) -> str:  # noqa: ANN401 - JSON, text or HTML
+    """Give the reason in an error's body, if there is one for people."""
+    if isinstance(body, str):
+        try:
+            body = json.loads(body)
+        except ValueError:
+            return ""
+    if not isinstance(body, dict):
+        return ""
+    parts = [body.get("detail"), body.get("validation_errors")]
+    return " ".join(str(part) for part in parts if part)[:300]

@@ -31,6 +31,8 @@ class Stranger:
     image_id: int
     url: str
     answers: int
+    plain: bool
+    """It says nothing else, as a task of ours when it is sent: one that people have added to is theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +124,9 @@ def _strangers(remote: Iterable[dict[str, Any]]) -> list[Stranger]:
     for task in remote:
         image_id, url = task["data"].get("image_id"), task["data"].get("image")
         if isinstance(image_id, int) and isinstance(url, str):
-            found.append(Stranger(task["id"], image_id, url, task["total_annotations"] + task["cancelled_annotations"]))
+            answers = task["total_annotations"] + task["cancelled_annotations"]
+            plain = task["data"].keys() == {"image", "image_id"}
+            found.append(Stranger(task["id"], image_id, url, answers, plain))
     return found
 
 
@@ -151,7 +155,7 @@ def too_many(gone: int, known: int) -> bool:
 
 @dataclass(slots=True)
 class Adopted:
-    """Tasks found again; and pictures that stand twice on the server, with answers at both."""
+    """Tasks found again, or with answers that were another's; and pictures that stay on the server twice, answered."""
 
     found: int = 0
     doubled: int = 0
@@ -168,7 +172,7 @@ def adopt(dataset: Dataset, server: Server, project: LabellingProject, stock: St
         with dataset.database.write() as session:
             doubles += _adopt(session, project, strangers, adopted)
     for task, stranger in doubles:
-        _merge(dataset, server, task, stranger, adopted)
+        _merge(dataset, server, project, task, stranger, adopted)
     return adopted
 
 
@@ -206,17 +210,30 @@ def release_numbers(session: Session, project: LabellingProject, numbers: Iterab
         session.execute(update(LabellingTask).where(had).values(number=None, state=TaskState.GONE))
 
 
-def _merge(dataset: Dataset, server: Server, task: LabellingTask, stranger: Stranger, adopted: Adopted) -> None:
-    """Leave the one of two tasks that was answered. Answers at both are for people to decide."""
+def _merge(
+    dataset: Dataset, server: Server, project: LabellingProject, task: LabellingTask, stranger: Stranger, done: Adopted
+) -> None:
+    """Leave one of two tasks for one picture, with the answers of both."""
     if task.number is None:
         return
-    loser = stranger.number
-    if server.answer_count(stranger.number):
-        if server.answer_count(task.number):
-            adopted.doubled += 1
+    if not stranger.plain:
+        done.doubled += stranger.answers > 0
+        return
+    if not server.answer_count(stranger.number):
+        server.delete_task(stranger.number)
+        return
+    if server.answer_count(task.number):
+        server.merge_tasks(project.number, [task.number, stranger.number])
+        if server.shows(stranger.number, project.number, task.image_id):
+            if server.shows(task.number, project.number, task.image_id):
+                done.doubled += 1  # it could not: for people to decide
+                return
+        else:
+            done.found += 1
             return
-        loser = task.number
-        with dataset.database.write() as session:
-            values = {"number": stranger.number, "prelabelled_by_id": None, "data_url": stranger.url}
-            session.execute(update(LabellingTask).where(LabellingTask.id == task.id).values(values))
-    server.delete_task(loser)
+    else:
+        server.delete_task(task.number)
+    with dataset.database.write() as session:
+        values = {"number": stranger.number, "prelabelled_by_id": None, "data_url": stranger.url}
+        session.execute(update(LabellingTask).where(LabellingTask.id == task.id).values(values))
+    done.found += 1

@@ -149,12 +149,29 @@ def as_sent(desk: Desk) -> dict[str, object]:
     return {"project": desk.number, "resolve_uri": "false", "include": "id,data"}
 
 
-def test_doubles_that_were_answered_twice_are_left_to_people(make_desk: MakeDesk) -> None:
-    """Neither task is deleted; the pull says how many there are, until one of each is gone."""
+def test_doubles_that_were_answered_twice_become_one_task(make_desk: MakeDesk) -> None:
+    """Both answers stay, at one task, and the later counts."""
     desk = make_desk(1)
     desk.labelling.push()
     (task,) = desk.studio.ask("GET", "/api/tasks", params=as_sent(desk))["tasks"]
     desk.studio.ask("POST", f"/api/projects/{desk.number}/import", json=[{"data": task["data"]}])
+    desk.studio.annotate(task["id"], "Red")
+    desk.studio.annotate(desk.task(1), "Blue")
+    report = desk.labelling.pull()
+    assert (report.created, report.doubled, list(desk.labels().values())) == (2, 0, ["Blue"])
+    assert [len(task["annotations"]) for task in desk.remote()] == [2]
+    before = desk.counts()
+    assert (desk.labelling.pull().annotations, desk.labelling.push().created, desk.counts()) == (0, 0, before)
+
+
+def test_a_copy_that_people_added_to_is_left_alone(make_desk: MakeDesk) -> None:
+    """It is neither deleted nor read; once it is answered, the pull says so, until one of the two is gone."""
+    desk = make_desk(1)
+    desk.labelling.push()
+    (task,) = desk.studio.ask("GET", "/api/tasks", params=as_sent(desk))["tasks"]
+    copy = {"data": task["data"] | {"note": "look at the head"}}
+    desk.studio.ask("POST", f"/api/projects/{desk.number}/import", json=[copy])
+    assert (desk.labelling.pull().doubled, len(desk.remote())) == (0, 2)
     desk.studio.annotate(task["id"], "Red")
     desk.studio.annotate(desk.task(1), "Blue")
     assert (desk.labelling.pull().doubled, list(desk.labels().values()), len(desk.remote())) == (1, ["Red"], 2)
