@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 
-from benchmarks import copies, crawl, inference, ingest, rehash, search, training
+from benchmarks import copies, crawl, inference, ingest, labelling, rehash, search, training
 
 
 def main() -> None:
@@ -14,6 +14,7 @@ def main() -> None:
         "crawl": crawl.run,
         "inference": inference.run,
         "ingest": ingest.run,
+        "labelling": labelling.run,
         "rehash": rehash.run,
         "search": search.run,
         "training": training.run,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from sqlalchemy import func, select
@@ -10,13 +10,15 @@ from sqlalchemy.orm import Session
 
 from curate import runs
 from curate.config import Settings
+from curate.handout import Which, wanted
 from curate.people import crowdlab
 from curate.people.examples import examples
 from curate.people.sample import falls_within
+from curate.permission import NEVER, Permission
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.quality.apply import follow_labels
-from curate.select import choose, unlabelled
+from curate.select import unlabelled
 from db.batches import chunks
 from db.errors import LabelStudioError
 from db.models import LabellingProject, LabellingTask, Prediction, Review, ReviewReason, Run, TaskState
@@ -25,7 +27,16 @@ from labeler.dataset import Dataset
 from labeler.install import STEPS, Installation, install, installation
 from labeler.order import keep_order
 from labeler.prelabels import Shown, push_prelabels
-from labeler.projects import ensure_project, known_project, page_is_edited, the_project
+from labeler.projects import (
+    LostError,
+    checked_name,
+    ensure_project,
+    known_projects,
+    left_behind,
+    mark_gone,
+    page_is_edited,
+    the_project,
+)
 from labeler.pull import PullReport, pull_annotations
 from labeler.push import push_tasks
 from labeler.review import show_reviews
@@ -43,13 +54,23 @@ class Environment:
 
 
 @dataclass(frozen=True)
+class OneProject:
+    """One project on the server: its name, empty for the main one, its number, and how many tasks it has."""
+
+    name: str
+    project: int
+    tasks: int
+
+
+@dataclass(frozen=True)
 class Standing:
-    """How labelling stands. `project` is its number on the server, once there is one."""
+    """How labelling stands. `project` is the main one's number on the server, once there is one."""
 
     url: str
     project: int | None
     running: bool
     tasks: int
+    projects: tuple[OneProject, ...] = ()
     authorization: str | None = field(default=None, repr=False)
 
 
@@ -71,15 +92,22 @@ class Labelling:
         self.environment = environment
         self.local = LocalServer(project.private / "label-studio", project.root)
 
-    def start(self, progress: Progress = QUIET, *, reset_page: bool = False) -> Standing:
+    def start(
+        self, progress: Progress = QUIET, name: str = "", may: Permission = NEVER, *, reset_page: bool = False
+    ) -> Standing:
         """Start a Label Studio of this project's own, or use the one that a token was given for; make the project.
 
-        A labelling page that a person has edited stays as it is, unless `reset_page` is said.
+        `name` makes a further one beside the main one. Where a project was there before and no longer is, `may` says
+        whether a new one takes its place; else it raises LabelStudioError. A labelling page that a person has edited
+        stays as it is, unless `reset_page` is said.
         """
+        if name:
+            name = checked_name(name)
         url = self.project.settings.label_studio.url
         if self.environment.token is None:
             if not is_loopback(url):
                 raise LabelStudioError(f"{url} is not this machine; set CURATE_LABEL_STUDIO_TOKEN to label there")
+            self._give_up_lost(may)
             program = installation(self.environment.cache)
             if not program.ready:
                 _install(program, progress)
@@ -90,14 +118,35 @@ class Labelling:
             server = self.server()
         with server:
             server.check()
-            dataset = self.dataset()
-            found, made = ensure_project(dataset, server, reset_page=reset_page)
-            keep_order(dataset, server, found)
-            if page_is_edited(server, found):
-                progress.say("the labelling page was edited in Label Studio: it stays as it is there")
-        if made:
-            progress.say(f"made the project {self.project.settings.dataset.name!r} in Label Studio")
+            for one in dict.fromkeys(["", name]):
+                allowed = may if one == name else replace(may, given=False)
+                for said in self._ensure(server, one, allowed, reset=reset_page):
+                    progress.say(said)
         return self.status()
+
+    def _give_up_lost(self, may: Permission) -> None:
+        """Let go of projects on a server of ours whose data folder is gone, if that may be."""
+        dataset = self.dataset()
+        lost = left_behind(dataset, self.local.credentials().identity if self.local.exists else None)
+        if lost:
+            may.require(f"the data of the Label Studio that this dataset was labelled in, {self.local.folder}, is gone")
+        for project in lost:
+            mark_gone(dataset, project)
+
+    def _ensure(self, server: Server, name: str, may: Permission, *, reset: bool) -> Iterator[str]:
+        """Make a project on the server, or bring it up to date, and yield what is to be said of that."""
+        dataset = self.dataset()
+        try:
+            project, made = ensure_project(dataset, server, name, reset_page=reset)
+        except LostError as error:
+            may.require(str(error), name)
+            project, made = ensure_project(dataset, server, name, new=True)
+        keep_order(dataset, server, project)
+        if made:
+            title = dataset.title + (f": {name}" if name else "")
+            yield f"made the project {title!r} in Label Studio"
+        elif page_is_edited(server, project):
+            yield "the labelling page was edited in Label Studio: it stays as it is there"
 
     def stop(self) -> bool:
         """Stop the server that `start` started; tell whether it ran."""
@@ -109,11 +158,15 @@ class Labelling:
             return Standing(self.project.settings.label_studio.url, None, running=False, tasks=0)
         with self.server() as server:
             running = self.local.running() if server.local else _answers(server)
-            project = known_project(self.dataset(), server)
             with self.project.database.read() as session:
-                tasks = _task_count(session, project)
+                projects = tuple(
+                    OneProject(project.name, project.number, _task_count(session, project))
+                    for project in known_projects(self.dataset(), server)
+                )
             authorization = server.authorization() if show_token else None
-        return Standing(server.url, project.number if project else None, running, tasks, authorization)
+        main = projects[0] if projects and not projects[0].name else None
+        number, tasks = (main.project, main.tasks) if main else (None, 0)
+        return Standing(server.url, number, running, tasks, projects, authorization)
 
     def reachable(self) -> bool:
         """Whether there is a server to talk to, as far as can be told without asking it."""
@@ -127,54 +180,58 @@ class Labelling:
         url = self.project.settings.label_studio.url
         return Server(url=url, token=token, identity=url, local=False)
 
-    def push(self, limit: int | None = None) -> PushReport:
-        """Send unlabelled keepers that have no task yet, the most wanted first, and the best run's predictions."""
+    def push(self, limit: int | None = None, name: str = "", which: Which = Which.WAITING) -> PushReport:
+        """Send unlabelled keepers that have no task yet, the most wanted first, and the best run's predictions.
+
+        They go to the main project, or to the one called `name`; `which` says which of them.
+        """
         dataset = self.dataset()
         with self.server() as server, self._alone():
-            project = the_project(dataset, server)
-            with self.project.database.read() as session:
-                known = set(
-                    session.scalars(select(LabellingTask.image_id).where(LabellingTask.project_id == project.id))
-                )
-            count = limit if limit is not None else self._unlabelled_count()
-            wanted = [choice.id for choice in choose(self.project, count, exclude=known)]
-            sent = push_tasks(dataset, server, project, wanted)
+            project = the_project(dataset, server, name)
+            others = [other for other in known_projects(dataset, server) if other.id != project.id]
+            sent = push_tasks(dataset, server, project, wanted(self.project, project, others, limit, which))
             shown = self._push_prelabels(server, dataset, project)
             with self.project.database.read() as session:
                 return PushReport(sent.created, sent.found, shown, _task_count(session, project))
 
-    def pull(self, *, accept_deletions: bool = False) -> PullReport:
-        """Take in what people answered since the last pull."""
+    def pull(self, *, accept_deletions: bool = False, full: bool = False) -> PullReport:
+        """Take in what people answered since the last pull, in every project; or all there is, if `full`."""
         dataset = self.dataset()
         with self.server() as server, self._alone():
-            found = pull_annotations(dataset, server, the_project(dataset, server), accept_deletions=accept_deletions)
+            there = self.there(dataset, server)
+            report = PullReport()
+            for project in there:
+                more = pull_annotations(dataset, server, project, accept_deletions=accept_deletions, full=full)
+                report = report.with_more(more)
+            gone = {p.name for p in known_projects(dataset, server)} - {p.name for p in there}
         crowdlab.settle(self.project)
         with self.project.database.write() as session:
             follow_labels(session)
-        return found
+        return replace(report, projects_gone=sorted(gone))
 
     def withdraw(self) -> int:
         """Delete the tasks of images that were forgotten; give their number. A push or a pull does it too."""
         dataset = self.dataset()
         with self.server() as server, self._alone():
-            return withdraw_tasks(dataset, server, the_project(dataset, server))
+            return sum(withdraw_tasks(dataset, server, project) for project in self.there(dataset, server))
 
     def push_prelabels(self, run: str) -> int:
         """Show a run's predictions on the tasks that are there; give how many were sent now."""
         dataset = self.dataset()
         with self.server() as server, self._alone():
-            return self._push_prelabels(server, dataset, the_project(dataset, server), run)
+            projects = self.there(dataset, server)
+            return sum(self._push_prelabels(server, dataset, project, run) for project in projects)
 
     def show_reviews(self, reasons: Mapping[int, str]) -> int:
-        """Show these images, and no others, in the view for review, each with its reason; give their number."""
+        """Show these images, and no others, in each project's view for review, with their reasons; count the tasks."""
         dataset = self.dataset()
         with self.server() as server, self._alone():
-            return show_reviews(dataset, server, the_project(dataset, server), reasons)
+            return sum(show_reviews(dataset, server, project, reasons) for project in self.there(dataset, server))
 
-    def open(self) -> str:
+    def open(self, name: str = "") -> str:
         """Open the project in the user's browser, signed in where the server is ours; give its address."""
         with self.server() as server:
-            project = the_project(self.dataset(), server)
+            project = the_project(self.dataset(), server, name)
         # Not the address of the labelling page itself: opened by that, the server keeps neither order nor locks. Its
         # button "Label All Tasks" does.
         target = f"{server.url}/projects/{project.number}/data"
@@ -203,15 +260,21 @@ class Labelling:
     def _push_prelabels(
         self, server: Server, dataset: Dataset, project: LabellingProject, name: str | None = None
     ) -> int:
+        run, predictions = self.shown(dataset, name)
+        return 0 if run is None else push_prelabels(dataset, server, project, run, predictions)
+
+    def shown(self, dataset: Dataset, name: str | None = None) -> tuple[Run | None, dict[int, Shown]]:
+        """Give the best run, or the one called `name`, and what people are to see of its predictions."""
         with self.project.database.read() as session:
             classes = list(dataset.classes)
             run = runs.best(session, classes) if name is None else runs.choose(session, name, classes)
-            predictions = {} if run is None else _shown(session, run, self.project.settings)
-        return 0 if run is None else push_prelabels(dataset, server, project, run, predictions)
+            return run, {} if run is None else _shown(session, run, self.project.settings)
 
-    def _unlabelled_count(self) -> int:
-        with self.project.database.read() as session:
-            return len(unlabelled(session))
+    def there(self, dataset: Dataset, server: Server) -> list[LabellingProject]:
+        """All projects; further ones that were deleted on the server are left out. Raises LabelStudioError."""
+        main = the_project(dataset, server)
+        projects = known_projects(dataset, server)
+        return [p for p in projects if p.id == main.id or server.project_exists(p.number)]
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
@@ -252,9 +315,10 @@ def _shown(session: Session, run: Run, settings: Settings) -> dict[int, Shown]:
     checks = set(session.scalars(select(Review.image_id).where(Review.reason == ReviewReason.CHECK)))
     found: dict[int, Shown] = {}
     for ids in chunks(waiting):
-        query = select(Prediction).where(Prediction.run_id == run.id, Prediction.image_id.in_(ids))
-        for said in session.scalars(query):
+        columns = select(Prediction.image_id, Prediction.class_index, Prediction.score)
+        rows = session.execute(columns.where(Prediction.run_id == run.id, Prediction.image_id.in_(ids)))
+        for image_id, index, score in rows:
             # Whoever is to check what a run said must not be told it.
-            hidden = said.image_id in checks or falls_within(said.image_id, settings.labelling.hidden, settings)
-            found[said.image_id] = Shown(run.classes[said.class_index], said.score, hidden)
+            hidden = image_id in checks or falls_within(image_id, settings.labelling.hidden, settings)
+            found[image_id] = Shown(run.classes[index], score, hidden)
     return found

@@ -76,7 +76,7 @@ def record(session: Session, answers: Iterable[Answer]) -> Recorded:
             if annotation is None:
                 known[answer.key] = _create(session, answer)
                 created += 1
-            elif _differs(annotation, answer):
+            elif differs(annotation, answer):
                 _revise(annotation, answer)
                 updated += 1
             else:
@@ -127,7 +127,8 @@ def _revision(answer: Answer, number: int) -> AnnotationRevision:
     )
 
 
-def _differs(annotation: Annotation, answer: Answer) -> bool:
+def differs(annotation: Annotation, answer: Answer) -> bool:
+    """Whether an answer is other than it stands on record."""
     if (annotation.state, annotation.class_id, annotation.other) != (answer.state, answer.class_id, answer.other):
         return True
     # An import has no clock of its own: importing the same folder again is not a newer answer.

@@ -8,8 +8,7 @@ import json
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from datetime import datetime
 from functools import cached_property
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,27 +17,20 @@ from urllib.parse import urlsplit
 import httpx
 
 from db.errors import LabelStudioError
+from labeler.query import OURS, Census, Page, between, changed_since, clock, detail, filters
 
 if TYPE_CHECKING:
     from label_studio_sdk import LabelStudio
 
 _TIMEOUT = httpx.Timeout(120.0, connect=5.0)
 _PAGE = 1000
+_AS_SENT = {"resolve_uri": "false"}
 _CHANGED = "id,updated_at,annotations,result,was_cancelled,completed_by,lead_time,created_at,parent_prediction"
 """Fields of a task and of its annotations alike: the server filters both by one list."""
 
 
 class GoneError(LabelStudioError):
     """What was asked for is not on the server (any more)."""
-
-
-@dataclass(frozen=True)
-class Page:
-    """Some tasks, how many there are in all, and the server's clock when it answered."""
-
-    tasks: list[dict[str, Any]]
-    total: int
-    moment: datetime
 
 
 @dataclass(frozen=True)
@@ -102,25 +94,35 @@ class Server:
     def project_exists(self, number: int) -> bool:
         """Whether a project is there."""
         try:
-            self.project(number)
+            self._call("GET", f"/api/projects/{number}/", params={"include": "id"})  # else it counts all tasks
         except GoneError:
             return False
         return True
 
-    def task_count(self, project: int) -> int:
-        """How many of a project's tasks carry an `image_id`, as ours do and those that people make by hand do not."""
-        ours = {"filter": "filter:tasks:data.image_id", "operator": "empty", "type": "Number", "value": False}
-        query = json.dumps({"filters": {"conjunction": "and", "items": [ours]}})
-        parameters = {"project": str(project), "page_size": "1", "include": "id", "query": query}
-        return int(self._json("GET", "/api/tasks", params=parameters)["total"])
+    def census(self, project: int, low: int | None = None, high: int | None = None) -> Census:
+        """Count tasks that carry an `image_id`, as ours do and those that people make by hand do not.
 
-    def create_project(self, title: str, config: str) -> int:
+        Where `low` and `high` are given, of those whose numbers lie between them, both included.
+        """
+        query = {"filters": filters(OURS, *between(low, high)), "ordering": ["-tasks:id"]}
+        one = {"project": str(project), "page_size": "1", "include": "id,data", "query": json.dumps(query)}
+        response = self._call("GET", "/api/tasks", params=one | _AS_SENT)
+        answer = self._read(response)
+        return Census(answer["total"], answer["total_annotations"], next(iter(answer["tasks"]), None), clock(response))
+
+    def create_project(self, title: str, config: str, description: str) -> int:
         """Make a project and give its number. Titles have 3 to 50 characters there."""
         with self._told():
-            project = self._sdk.projects.create(title=f"{title[:50]:_<3}", label_config=config)
+            project = self._sdk.projects.create(title=f"{title[:50]:_<3}", label_config=config, description=description)
         if project.id is None:
             raise LabelStudioError(f"Label Studio at {self.url} made a project without a number")
         return project.id
+
+    def project_described(self, words: str) -> int | None:
+        """Give the number of a project whose description holds `words`, if there is one."""
+        answer = self._json("GET", "/api/projects/", params={"include": "id,description", "page_size": "10000"})
+        found = [row["id"] for row in answer["results"] if words in (row.get("description") or "")]
+        return int(found[0]) if found else None
 
     def update_project(self, project: int, **settings: Any) -> None:  # noqa: ANN401 - the SDK's settings
         """Change settings of a project."""
@@ -162,10 +164,30 @@ class Server:
         data = {"title": title, "type": "list", "filters": {"conjunction": "and", "items": [item]}}
         self._call("POST", "/api/dm/views", json={"project": project, "data": data})
 
+    def answer_count(self, number: int) -> int:
+        """How many answers a task has, skips among them; a task that is gone has none."""
+        task = self._task(number)
+        return int(task["total_annotations"] + task["cancelled_annotations"]) if task else 0
+
+    def shows(self, number: int, project: int, image_id: int) -> bool:
+        """Whether a task is there, and still the one for this image: a server that was reset gives numbers anew."""
+        task = self._task(number)
+        return task is not None and (task["project"], task["data"].get("image_id")) == (project, image_id)
+
+    def _task(self, number: int) -> dict[str, Any] | None:
+        with suppress(GoneError):
+            return dict(self._json("GET", f"/api/tasks/{number}/"))
+        return None
+
     def delete_task(self, number: int) -> None:
         """Delete a task with its answers. One that is gone already is no error."""
         with suppress(GoneError):
             self._call("DELETE", f"/api/tasks/{number}/")
+
+    def merge_tasks(self, project: int, numbers: Sequence[int]) -> None:
+        """Let the server bring the answers of tasks with the same data together at one, and delete the others."""
+        body = {"project": str(project), "selectedItems": {"all": False, "included": list(numbers)}}
+        self._call("POST", "/api/dm/actions", params={"id": "remove_duplicates", "project": str(project)}, json=body)
 
     def import_predictions(self, project: int, predictions: Sequence[dict[str, Any]]) -> None:
         """Add predictions to tasks. Invalid ones are dropped by the server without a word: so they are counted."""
@@ -185,48 +207,45 @@ class Server:
         """Remove the predictions of one model version."""
         self._call("DELETE", f"/api/projects/{project}/model-versions/", json={"model_version": version})
 
-    def task_data(self, project: int) -> Iterator[Page]:
-        """Yield all tasks' numbers and data."""
-        return self._pages(project, {"include": "id,data"})
+    def task_data(self, project: int, low: int | None = None, high: int | None = None) -> Iterator[Page]:
+        """Yield numbers, data and counts of answers of the tasks that `census` counts."""
+        include = "id,data,total_annotations,cancelled_annotations"
+        return self._pages(project, {"include": include, **_AS_SENT}, [OURS, *between(None, high)], low)
 
     def changed_tasks(self, project: int, since: datetime | None) -> Iterator[Page]:
         """Yield tasks with all their annotations, those changed at or after `since` alone if it is given."""
-        parameters = {"fields": "all", "include": _CHANGED}
-        query: dict[str, Any] = {"ordering": ["tasks:id"]}  # by time, tasks that change meanwhile would slip through
-        if since is not None:
-            value = since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")  # any other form is a 500
-            item = {
-                "filter": "filter:tasks:updated_at",
-                "operator": "greater_or_equal",
-                "type": "Datetime",
-                "value": value,
-            }
-            query["filters"] = {"conjunction": "and", "items": [item]}
-        return self._pages(project, {**parameters, "query": json.dumps(query)})
+        return self._pages(project, {"fields": "all", "include": _CHANGED}, changed_since(since))
 
-    def _pages(self, project: int, parameters: dict[str, str]) -> Iterator[Page]:
-        # Not by the SDK's pager: it takes a 404 for the end, and so a deleted project for an empty one.
-        seen, number = 0, 0
+    def _pages(
+        self, project: int, parameters: dict[str, str], wanted: Sequence[dict[str, Any]], low: int | None = None
+    ) -> Iterator[Page]:
+        # By numbers, not by pages of the server's: of these, a task deleted meanwhile lets the next page begin too far.
+        # Not by the SDK's pager either: it takes a 404 for the end, and so a deleted project for an empty one.
+        more = {"project": str(project), "page_size": str(_PAGE)}
         while True:
-            number += 1
-            more = {"project": str(project), "page_size": str(_PAGE), "page": str(number)}
-            response = self._call("GET", "/api/tasks", params={**parameters, **more})
+            query = {"filters": filters(*wanted, *between(low, None)), "ordering": ["tasks:id"]}
+            response = self._call("GET", "/api/tasks", params={**parameters, **more, "query": json.dumps(query)})
             answer = self._read(response)
-            page = Page(answer["tasks"], answer["total"], _clock(response))
+            page = Page(answer["tasks"], clock(response))
             yield page
-            seen += len(page.tasks)
-            if seen >= page.total or not page.tasks:
+            if len(page.tasks) >= answer["total"] or not page.tasks:
                 return
+            low = page.tasks[-1]["id"] + 1
 
-    def upload(self, project: int, files: Sequence[tuple[str, bytes, str]]) -> None:
-        """Upload image files: name, bytes and type of each, a hundred at most."""
+    def upload(self, project: int, files: Sequence[tuple[str, bytes, str]]) -> list[str]:
+        """Upload image files: name, bytes and type of each, a hundred at most; give their addresses."""
         # Every file under a field of its own: of several under one name the server keeps the last alone.
         fields = [(f"file{i}", file) for i, file in enumerate(files)]
-        self._call("POST", f"/api/projects/{project}/import", params={"commit_to_project": "false"}, files=fields)
+        path = f"/api/projects/{project}/import"
+        answer = self._json("POST", path, params={"commit_to_project": "false"}, files=fields)
+        return self._uploaded(project, ids=json.dumps(answer["file_upload_ids"]))
 
     def uploads(self, project: int) -> list[str]:
         """Addresses, below the server's, of the files uploaded to a project."""
-        rows = self._json("GET", f"/api/projects/{project}/file-uploads", params={"all": "true"})
+        return self._uploaded(project, all="true")
+
+    def _uploaded(self, project: int, **which: str) -> list[str]:
+        rows = self._json("GET", f"/api/projects/{project}/file-uploads", params=which)
         return [f"/data/{row['file']}" for row in rows]
 
     def delete_uploads(self, project: int, urls: Collection[str]) -> None:
@@ -235,7 +254,7 @@ class Server:
         ids = [row["id"] for row in rows if f"/data/{row['file']}" in urls]
         self._call("DELETE", f"/api/projects/{project}/file-uploads", json={"file_upload_ids": ids})
 
-    def _json(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - whatever the API says
+    def _json(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - as below
         return self._read(self._call(method, path, **options))
 
     def _read(self, response: httpx.Response) -> Any:  # noqa: ANN401 - whatever the API says
@@ -282,28 +301,8 @@ class Server:
             return GoneError(f"Label Studio at {self.url} no longer has what was asked for; run the command again")
         if status < httpx.codes.BAD_REQUEST:
             return self._no_label_studio(status)
-        said = f"Label Studio at {self.url} answered {status} {_detail(body)}".rstrip()
+        said = f"Label Studio at {self.url} answered {status} {detail(body)}".rstrip()
         return LabelStudioError(said.replace(self.token, "(token)"))
-
-
-def _detail(body: Any) -> str:  # noqa: ANN401 - JSON, text or HTML
-    """Give the reason in an error's body, if there is one for people."""
-    if isinstance(body, str):
-        try:
-            body = json.loads(body)
-        except ValueError:
-            return ""
-    if not isinstance(body, dict):
-        return ""
-    parts = [body.get("detail"), body.get("validation_errors")]
-    return " ".join(str(part) for part in parts if part)[:300]
-
-
-def _clock(response: httpx.Response) -> datetime:
-    try:
-        return parsedate_to_datetime(response.headers["date"]).astimezone(UTC)
-    except (KeyError, ValueError):
-        return datetime.now(UTC)
 
 
 def is_loopback(url: str) -> bool:

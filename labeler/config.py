@@ -9,6 +9,8 @@ CONTROL = "class"
 """Name of the one `<Choices>`, as results carry it."""
 IMAGE = "image"
 """Name of the `<Image>`, and of the task's field that says where the picture is."""
+REVIEW = "review"
+"""Field of a task's data that says why somebody is to look at it again."""
 OTHER_KEYS = {Other.NONE: "n", Other.SEVERAL: "m", Other.UNUSABLE: "x"}
 """Keys of what else can be said of a picture, unless a class has them."""
 

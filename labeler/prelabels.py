@@ -11,8 +11,8 @@ from db.models import LabellingProject, LabellingTask, Run, TaskState
 from labeler.client import Server
 from labeler.config import choice_result
 from labeler.dataset import Dataset
-from labeler.gone import vanished_tasks
 from labeler.order import sampling
+from labeler.stock import take_stock
 
 _BATCH = 1000
 
@@ -37,7 +37,7 @@ def push_prelabels(
     The server keeps doubles, so its count is compared with ours first: after a lost reply this run's predictions are
     removed there and sent anew.
     """
-    gone = set(vanished_tasks(dataset, server, project)[0])  # of one such task the server refuses the whole batch
+    gone = set(take_stock(dataset, server, project).gone)  # of one such task the server refuses the whole batch
     query = select(LabellingTask).where(LabellingTask.project_id == project.id, LabellingTask.state == TaskState.THERE)
     with dataset.database.read() as session:
         tasks = [task for task in session.scalars(query.order_by(LabellingTask.id)) if task.id not in gone]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session, selectinload
 
 from db.batches import chunks
@@ -24,21 +24,20 @@ from db.models import (
     Prediction,
     Prelabel,
     Run,
-    TaskState,
 )
 from db.policy import Decision
+from labeler.ahead import ahead
 from labeler.client import Server
 from labeler.config import CONTROL, other_named
 from labeler.dataset import Dataset
-from labeler.gone import vanished_tasks
+from labeler.known import adds_up, answers_known, missing, release_keys
 from labeler.order import keep_order
 from labeler.people import learn_names
+from labeler.stock import adopt, note_gone, take_stock, too_many
 from labeler.withdraw import withdraw_tasks
 
 _OVERLAP = timedelta(seconds=60)
 """Of two pulls: a transaction on the server may become visible after a later one's time."""
-_FEW = 20
-"""Tasks, or answers, that may vanish at once without a question."""
 
 
 @dataclass
@@ -47,9 +46,27 @@ class PullReport:
 
     created: int = 0
     updated: int = 0
+    deleted: int = 0
+    """Answers among the `updated` that are no longer there."""
     tasks_gone: int = 0
+    doubled: int = 0
+    """Pictures that stand twice on the server, with answers at both: those of one are not taken in."""
     unusable: dict[str, int] = field(default_factory=dict)
     """Answers that name no class of ours, by what they say."""
+
+    projects_gone: list[str] = field(default_factory=list)
+    """Further projects that were deleted on the server; their labels stay."""
+
+    def with_more(self, other: "PullReport") -> "PullReport":
+        """Add what the pull of another project brought, after this one."""
+        return PullReport(
+            self.created + other.created,
+            self.updated + other.updated,
+            self.deleted + other.deleted,
+            self.tasks_gone + other.tasks_gone,
+            self.doubled + other.doubled,
+            other.unusable,  # which are counted over all projects
+        )
 
     @property
     def annotations(self) -> int:
@@ -58,52 +75,77 @@ class PullReport:
 
 
 def pull_annotations(
-    dataset: Dataset, server: Server, project: LabellingProject, *, accept_deletions: bool = False
+    dataset: Dataset,
+    server: Server,
+    project: LabellingProject,
+    *,
+    accept_deletions: bool = False,
+    full: bool = False,
 ) -> PullReport:
-    """Take in every answer that changed since the last pull.
+    """Take in every answer that changed since the last pull, or all where `full` says so.
 
     Raises LabelStudioError, and takes nothing away, when the project is gone, or when more than a few tasks or answers
     have vanished and `accept_deletions` does not say that this was meant.
     """
     report = PullReport()
     withdraw_tasks(dataset, server, project)  # first of all: what we delete ourselves is nothing to be asked about
-    _notice_gone(dataset, server, project, report, accept_deletions=accept_deletions)
-    since = None
-    vanished: list[Answer] = []
-    for page in server.changed_tasks(project.number, project.pulled_until):
-        since = since or page.moment
-        for tasks in chunks(page.tasks):
-            vanished += _take_in(dataset, project, tasks, report)
-    _take_away(dataset, project, vanished, report, accept_deletions=accept_deletions)
+    stock = take_stock(dataset, server, project)
+    report.tasks_gone = note_gone(dataset, project, stock, accept_deletions=accept_deletions)
+    adopted = adopt(dataset, server, project, stock)
+    report.doubled = adopted.doubled
+    since = None if full or adopted.found else project.pulled_until
+    _read(dataset, server, project, since, report, accept_deletions=accept_deletions)
+    if since is not None and not report.annotations and not adds_up(dataset, project, stock):
+        # Whatever it was (a clock set back, answers moved by an action of the server's): what it says has changed is
+        # not all that has.
+        _read(dataset, server, project, None, report, accept_deletions=accept_deletions)
     _look_again(dataset, report)
     if learn_names(dataset, server):
         keep_order(dataset, server, project)  # with several people it is another way
     fault("pull.read")
     with dataset.database.write() as session:
         # By the server's clock when it was asked, not by the newest change seen: what changes meanwhile comes again.
-        session.get_one(LabellingProject, project.id).pulled_until = (since or datetime.now(UTC)) - _OVERLAP
+        row = session.get_one(LabellingProject, project.id)
+        row.pulled_until = None if stock.moment is None else stock.moment - _OVERLAP
     return report
 
 
-def _take_in(
-    dataset: Dataset, project: LabellingProject, remote: Sequence[dict[str, Any]], report: PullReport
-) -> list[Answer]:
-    """Record the answers of some tasks, and give tombstones for those that these tasks no longer have."""
-    with dataset.database.write() as session:
-        numbers = [task["id"] for task in remote]
-        query = select(LabellingTask).where(LabellingTask.project_id == project.id, LabellingTask.number.in_(numbers))
-        ours = {task.number: task for task in session.scalars(query)}
-        predicted = _predicted(session, ours.values())
-        answers: list[Answer] = []
-        vanished: list[Answer] = []
-        for task in remote:
-            known = ours.get(task["id"])
-            if known is not None:  # a task that somebody made by hand is none of ours
-                found = [_answer(dataset, project, known, a, predicted) for a in task.get("annotations") or []]
-                answers += found
-                vanished += _deleted(session, known, {answer.key for answer in found})
-        _count(report, record(session, answers))
-    return vanished
+def _read(
+    dataset: Dataset,
+    server: Server,
+    project: LabellingProject,
+    since: datetime | None,
+    report: PullReport,
+    *,
+    accept_deletions: bool,
+) -> None:
+    vanished: dict[str, Answer] = {}
+    for page in ahead(server.changed_tasks(project.number, since)):
+        for tasks in chunks(page.tasks):
+            with dataset.database.write() as session:
+                found, deleted = answers_of(session, dataset, project, tasks)
+                vanished.update((answer.key, answer) for answer in deleted)
+                for key in release_keys(session, found):
+                    vanished.pop(key, None)
+                _count(report, record(session, found))
+    _take_away(dataset, project, list(vanished.values()), report, accept_deletions=accept_deletions)
+
+
+def answers_of(
+    session: Session, dataset: Dataset, project: LabellingProject, remote: Sequence[dict[str, Any]]
+) -> tuple[list[Answer], list[Answer]]:
+    """Give the answers of some tasks, and tombstones for those that these tasks no longer have."""
+    numbers = [task["id"] for task in remote]
+    query = select(LabellingTask).where(LabellingTask.project_id == project.id, LabellingTask.number.in_(numbers))
+    ours = {task.number: task for task in session.scalars(query)}
+    predicted = _predicted(session, ours.values())
+    answers = [
+        _answer(dataset, project, ours[task["id"]], annotation, predicted)
+        for task in remote
+        if task["id"] in ours  # a task that somebody made by hand is none of ours
+        for annotation in task.get("annotations") or []
+    ]
+    return answers, missing(session, ours.values(), answers)
 
 
 def _take_away(
@@ -115,39 +157,41 @@ def _take_away(
     accept_deletions: bool,
 ) -> None:
     """Record that answers were deleted, unless they are suspiciously many."""
-    standing = (
-        select(func.count())
-        .select_from(Annotation)
-        .join(LabellingTask, Annotation.task_id == LabellingTask.id)
-        .where(LabellingTask.project_id == project.id, Annotation.state != AnnotationState.DELETED)
-    )
+    if not vanished:
+        return
     with dataset.database.write() as session:
-        known = session.scalar(standing) or 0
-        if _too_many(len(vanished), known) and not accept_deletions:
+        known = answers_known(session, project, AnnotationState.DELETED)
+        if too_many(len(vanished), known) and not accept_deletions:
             raise LabelStudioError(
                 f"{len(vanished)} of {known} answers are no longer in Label Studio; none was taken away here. If that"
                 " was meant, say so: `curate label pull --accept-deletions`"
             )
-        _count(report, record(session, vanished))
+        recorded = record(session, vanished)
+    _count(report, recorded)
+    report.deleted += recorded.updated
 
 
 def _look_again(dataset: Dataset, report: PullReport) -> None:
-    """Mend answers that named no class of ours before and do now, and report those that still do not."""
+    with dataset.database.write() as session:
+        _count(report, record(session, mendable(session, dataset, report)))
+
+
+def mendable(session: Session, dataset: Dataset, report: PullReport) -> list[Answer]:
+    """Give answers that named no class of ours before and do now, and report those that still do not."""
     query = select(Annotation).where(
         Annotation.origin == AnnotationOrigin.LABEL_STUDIO, Annotation.state == AnnotationState.UNUSABLE
     )
-    with dataset.database.write() as session:
-        mended = []
-        for annotation in session.scalars(query.options(selectinload(Annotation.revisions))):
-            last = annotation.revisions[-1]
-            choices = _choices(last.answer.get("result"))
-            class_id, other = _meant(dataset, choices)
-            if class_id is None and other is None:
-                said = json.dumps(choices, ensure_ascii=False)
-                report.unusable[said] = report.unusable.get(said, 0) + 1
-            else:
-                mended.append(_mended(annotation, last, class_id, other))
-        _count(report, record(session, mended))
+    mended = []
+    for annotation in session.scalars(query.options(selectinload(Annotation.revisions))):
+        last = annotation.revisions[-1]
+        choices = _choices(last.answer.get("result"))
+        class_id, other = _meant(dataset, choices)
+        if class_id is None and other is None:
+            said = json.dumps(choices, ensure_ascii=False)
+            report.unusable[said] = report.unusable.get(said, 0) + 1
+        else:
+            mended.append(_mended(annotation, last, class_id, other))
+    return mended
 
 
 def _mended(annotation: Annotation, last: AnnotationRevision, class_id: int | None, other: Other | None) -> Answer:
@@ -248,45 +292,6 @@ def _predicted(session: Session, tasks: Iterable[LabellingTask]) -> dict[int, st
         rows = {(run_id, image_id): classes[run_id][index] for run_id, image_id, index in session.execute(query)}
         found.update({task_id: rows[pair] for task_id, pair in shown.items() if pair in rows})
     return found
-
-
-def _deleted(session: Session, task: LabellingTask, there: set[str]) -> list[Answer]:
-    """Give tombstones for answers that the server no longer has."""
-    query = select(Annotation).where(Annotation.task_id == task.id, Annotation.state != AnnotationState.DELETED)
-    return [
-        Answer(
-            key=annotation.key,
-            origin=annotation.origin,
-            image_id=annotation.image_id,
-            task_id=task.id,
-            state=AnnotationState.DELETED,
-            class_id=annotation.class_id,
-            answered_at=annotation.answered_at,
-            annotator=annotation.annotator,
-        )
-        for annotation in session.scalars(query)
-        if annotation.key not in there
-    ]
-
-
-def _notice_gone(
-    dataset: Dataset, server: Server, project: LabellingProject, report: PullReport, *, accept_deletions: bool
-) -> None:
-    """Note tasks that were deleted on the server; their labels stay."""
-    gone, known = vanished_tasks(dataset, server, project)
-    if _too_many(len(gone), known) and not accept_deletions:
-        raise LabelStudioError(
-            f"{len(gone)} of {known} tasks are no longer in Label Studio; nothing was changed here. If that was"
-            " meant, say so: `curate label pull --accept-deletions` (labels that were pulled stay)"
-        )
-    with dataset.database.write() as session:
-        for task_id in gone:
-            session.get_one(LabellingTask, task_id).state = TaskState.GONE
-    report.tasks_gone = len(gone)
-
-
-def _too_many(gone: int, known: int) -> bool:
-    return gone > _FEW and gone > known // 10
 
 
 def _moment(text: str) -> datetime:

@@ -7,10 +7,9 @@ from sqlalchemy import select
 from db.batches import chunks
 from db.models import LabellingProject, LabellingTask, TaskState
 from labeler.client import Server
+from labeler.config import REVIEW
 from labeler.dataset import Dataset
 
-FIELD = "review"
-"""Of the task's data: why it is to be looked at. Tasks that have it are what the view shows."""
 _TITLE = "Review"
 
 
@@ -23,13 +22,13 @@ def show_reviews(dataset: Dataset, server: Server, project: LabellingProject, re
     present = {task["id"]: task["data"] for page in server.task_data(project.number) for task in page.tasks}
     for number, reason in tasks.items():
         data = present.get(number)
-        if data is not None and data.get(FIELD) != reason:
-            server.update_task(number, {**data, FIELD: reason})
+        if data is not None and data.get(REVIEW) != reason:
+            server.update_task(number, {**data, REVIEW: reason})
     for number, data in present.items():
-        if number not in tasks and data.get(FIELD):
-            server.update_task(number, {**data, FIELD: ""})
+        if number not in tasks and data.get(REVIEW):
+            server.update_task(number, {**data, REVIEW: ""})
     if tasks:
-        server.ensure_view(project.number, _TITLE, f"data.{FIELD}")
+        server.ensure_view(project.number, _TITLE, f"data.{REVIEW}")
     return len(tasks)
 
 

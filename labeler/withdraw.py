@@ -16,11 +16,11 @@ def withdraw_tasks(dataset: Dataset, server: Server, project: LabellingProject) 
 
     Doing it again after it was broken off is no error: what is gone there is noted as gone here.
     """
-    tasks = _of_forgotten(dataset, project, TaskState.THERE)
+    tasks = forgotten(dataset, project, TaskState.THERE)
     if not tasks:
         return 0
     for task in tasks:
-        if task.number is not None:
+        if task.number is not None and server.shows(task.number, project.number, task.image_id):
             server.delete_task(task.number)
     if not server.local:
         server.delete_uploads(project.number, {task.data_url for task in tasks})
@@ -31,12 +31,13 @@ def withdraw_tasks(dataset: Dataset, server: Server, project: LabellingProject) 
 
 def drop_unsent(dataset: Dataset, project: LabellingProject) -> None:
     """Let tasks of forgotten images that never reached the server go. The server has been asked whether they did."""
-    tasks = _of_forgotten(dataset, project, TaskState.SENT)
+    tasks = forgotten(dataset, project, TaskState.SENT)
     if tasks:
         _note_gone(dataset, tasks)
 
 
-def _of_forgotten(dataset: Dataset, project: LabellingProject, state: TaskState) -> list[LabellingTask]:
+def forgotten(dataset: Dataset, project: LabellingProject, state: TaskState) -> list[LabellingTask]:
+    """Tasks of forgotten images that stand so."""
     query = select(LabellingTask).join(Image, Image.id == LabellingTask.image_id)
     mine = (LabellingTask.project_id == project.id) & (LabellingTask.state == state)
     with dataset.database.read() as session:

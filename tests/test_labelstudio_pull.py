@@ -5,6 +5,7 @@ from sqlalchemy import select
 
 from curate import project as projects
 from curate.labelling import Labelling
+from curate.permission import Permission
 from db.errors import LabelStudioError
 from db.models import AnnotationState, Image, ImageState, LabellingTask, Quality, TaskState
 from db.reasons import Reason
@@ -247,12 +248,12 @@ def test_a_project_deleted_by_hand_costs_nothing(make_desk: MakeDesk, cli: Cli) 
     before = desk.counts()
     ran = cli("label", "pull", "--project", desk.root, "--accept-deletions", env=desk.env)
     assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
-    assert "`curate label start` makes a new one" in ran.err
+    assert "`curate label start --new-project` makes a new one" in ran.err
     for command in (desk.labelling.push, desk.labelling.pull, desk.labelling.open):
         with pytest.raises(LabelStudioError, match="no longer has project"):
             command()
     assert (desk.counts(), list(desk.labels().values())) == (before, ["Red"])
-    desk.labelling.start()
+    desk.labelling.start(may=Permission(given=True))
     assert desk.labelling.push().created == 2
     desk.studio.annotate(desk.task(), "Blue")
     desk.labelling.pull()

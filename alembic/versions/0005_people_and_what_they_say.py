@@ -19,6 +19,10 @@ def upgrade() -> None:
             "ck_labels_decided_unless_conflict", "conflict = (class_id IS NULL AND other IS NULL)"
         )
         table.create_check_constraint("ck_labels_one_decision", "class_id IS NULL OR other IS NULL")
+    with op.batch_alter_table("labelling_projects") as table:
+        table.add_column(sa.Column("name", sa.String(), nullable=False, server_default=""))
+    with op.batch_alter_table("labelling_projects") as table:
+        table.alter_column("name", server_default=None)
     with op.batch_alter_table("labelling_tasks") as table:
         table.add_column(sa.Column("prelabel_hidden", sa.Boolean(), nullable=False, server_default=sa.false()))
     # In a batch of its own: see 0003.

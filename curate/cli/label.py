@@ -2,14 +2,15 @@
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
+from curate.cli.question import question
 
 if TYPE_CHECKING:
-    from curate.labelling import Labelling
+    from curate.labelling import Labelling, Standing
 
 
 def register(app: typer.Typer) -> None:
@@ -43,8 +44,15 @@ def cache() -> Path:
     return Path(given) if given else user_cache_path("curate")
 
 
+NAME = typer.Option("--project-name", metavar="NAME", help="A further Label Studio project, not the main one.")
+
+
 def start(
     around: Surroundings,
+    project_name: Annotated[str, NAME] = "",
+    new_project: Annotated[
+        bool, typer.Option("--new-project", help="Make a new project where the one before was deleted or lost.")
+    ] = False,
     reset_page: Annotated[
         bool, typer.Option("--reset-page", help="Put curate's labelling page in place of one edited in Label Studio.")
     ] = False,
@@ -52,11 +60,19 @@ def start(
     """Start a Label Studio for this project, and make the labelling project in it.
 
     The first time on a machine it is installed. With CURATE_LABEL_STUDIO_TOKEN set, the server at label_studio.url is
-    used instead.
+    used instead. With --project-name a further project is made beside the main one, for other people or hard pictures.
     """
-    found = labelling(around).start(around.progress, reset_page=reset_page)
+    from curate.permission import Permission
+
+    ask = None if around.json else question()
+    desk = labelling(around)
+    may = Permission(given=new_project, ask=ask)
+    found = desk.start(around.progress, project_name, may, reset_page=reset_page)
     text = f"Label Studio runs at {found.url}, project {found.project}; `curate label open` opens it"
-    return Outcome({"url": found.url, "project": found.project, "running": found.running}, text)
+    for one in found.projects:
+        if one.name:
+            text += f"\n{one.name}: project {one.project}; `curate label push --project-name` sends pictures to it"
+    return Outcome(_standing(found), text)
 
 
 def stop(around: Surroundings) -> Outcome:
@@ -64,8 +80,14 @@ def stop(around: Surroundings) -> Outcome:
     desk = labelling(around)
     ran = desk.stop()
     found = desk.status()
+    return Outcome(_standing(found), "stopped" if ran else "it was not running")
+
+
+def _standing(found: "Standing") -> dict[str, Any]:
+    from dataclasses import asdict
+
     data = {"url": found.url, "project": found.project, "running": found.running}
-    return Outcome(data, "stopped" if ran else "it was not running")
+    return data | {"projects": [asdict(one) for one in found.projects]}
 
 
 def status(
@@ -76,9 +98,12 @@ def status(
 ) -> Outcome:
     """Say where Label Studio is, and whether it runs."""
     found = labelling(around).status(show_token=show_token)
-    data = {"url": found.url, "project": found.project, "running": found.running, "tasks": found.tasks}
+    data = _standing(found) | {"tasks": found.tasks}
     text = f"{found.url}: {'running' if found.running else 'not running'}"
     text += f", project {found.project} with {found.tasks} tasks" if found.project else ", no project yet"
+    for one in found.projects:
+        if one.name:
+            text += f"\n{one.name}: project {one.project} with {one.tasks} tasks"
     if found.authorization:
         data["authorization"] = found.authorization
         text += f"\nAuthorization: {found.authorization}"
@@ -88,11 +113,30 @@ def status(
 def push(
     around: Surroundings,
     limit: Annotated[int | None, typer.Option(min=1, metavar="N", help="At most so many new tasks.")] = None,
+    project_name: Annotated[str, NAME] = "",
+    overlap: Annotated[
+        bool, typer.Option("--overlap", help="Also pictures that wait in another Label Studio project.")
+    ] = False,
+    skipped: Annotated[
+        bool, typer.Option("--skipped", help="Only pictures that somebody skipped in another project.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
 ) -> Outcome:
     """Send every unlabelled image that is not there yet, and its pre-label."""
     from dataclasses import asdict
 
-    report = labelling(around).push(limit)
+    from curate.handout import Which
+
+    if overlap and skipped:
+        raise typer.BadParameter("--overlap and --skipped exclude each other: skipped pictures wait elsewhere anyway")
+    which = Which.ALL if overlap else Which.SKIPPED if skipped else Which.WAITING
+    if dry_run:
+        from curate.cli import show_plans
+        from curate.foreseeing import foresee_push
+
+        plan = foresee_push(labelling(around), limit, project_name, which)
+        return Outcome(show_plans.push_data(plan), show_plans.push(plan))
+    report = labelling(around).push(limit, project_name, which)
     text = f"{report.created} tasks made, {report.prelabelled} pre-labels sent; {report.tasks} tasks in Label Studio"
     if report.found:
         text += f" ({report.found} found there whose making had not been confirmed)"
@@ -104,27 +148,44 @@ def pull(
     accept_deletions: Annotated[
         bool, typer.Option("--accept-deletions", help="Many tasks or answers were deleted in Label Studio on purpose.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read every answer again, not only what changed since the last pull.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would come in, and change nothing.")] = False,
 ) -> Outcome:
-    """Take in what people have labelled, changed, skipped and deleted since the last time."""
-    report = labelling(around).pull(accept_deletions=accept_deletions)
+    """Take in what people have labelled, changed, skipped and deleted since the last time, in every project."""
+    if dry_run:
+        from curate.cli import show_plans
+        from curate.foreseeing import foresee_pull
+
+        plan = foresee_pull(labelling(around), full=full)
+        return Outcome(show_plans.pull_data(plan), show_plans.pull(plan))
+    report = labelling(around).pull(accept_deletions=accept_deletions, full=full)
     text = f"{report.created} new answers, {report.updated} changed"
     if report.tasks_gone:
         text += f"; {report.tasks_gone} tasks were deleted in Label Studio, their labels stay"
+    if report.doubled:
+        text += f"\n{report.doubled} pictures stand twice in Label Studio, with answers at both: delete one of each"
+    for name in report.projects_gone:
+        text += f"\nthe project {name!r} was deleted in Label Studio; its labels stay"
     for said, count in report.unusable.items():
         text += f"\n{count} answers name no class of this dataset: {said}"
     data = {
         "annotations": report.annotations,
         "created": report.created,
         "updated": report.updated,
+        "deleted": report.deleted,
         "tasks_gone": report.tasks_gone,
+        "doubled": report.doubled,
+        "projects_gone": report.projects_gone,
         "unusable": report.unusable,
     }
     return Outcome(data, text, SOME_FAILED if report.unusable else 0)
 
 
-def open_(around: Surroundings) -> Outcome:
+def open_(around: Surroundings, project_name: Annotated[str, NAME] = "") -> Outcome:
     """Open the labelling page in the browser, signed in."""
-    url = labelling(around).open()
+    url = labelling(around).open(project_name)
     return Outcome({"url": url}, url)
 
 

@@ -18,8 +18,11 @@ class LabellingProject(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     server: Mapped[str]
-    """What tells one server from another: `local:<uuid>` for one that curate started, else its address."""
+    """What tells one server from another: `local:<uuid>` for one that curate started, else its address. A further
+    project of the dataset there adds `#` and its name."""
     number: Mapped[int]
+    name: Mapped[str] = mapped_column(default="")
+    """Of a further project beside the main one, whose name is empty."""
     title: Mapped[str]
     config_sha256: Mapped[str]
     """Of the labelling configuration as it was last sent."""

@@ -1,0 +1,43 @@
+"""What a push hands out to a Label Studio project, where a dataset has several."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from curate.project import Project
+from curate.select import choose, unlabelled
+from db.models import Annotation, AnnotationState, LabellingProject, LabellingTask, TaskState
+
+
+class Which(StrEnum):
+    """Unlabelled images that wait in no other project; all of them; or those that somebody skipped in another."""
+
+    WAITING = "waiting"
+    ALL = "all"
+    SKIPPED = "skipped"
+
+
+def wanted(
+    project: Project, desk: LabellingProject, others: Sequence[LabellingProject], limit: int | None, which: Which
+) -> list[int]:
+    """Unlabelled keepers that were never sent to `desk`, the most wanted first, `limit` of them at most."""
+    with project.database.read() as session:
+        known = set(session.scalars(select(LabellingTask.image_id).where(LabellingTask.project_id == desk.id)))
+        waiting = {image.id for image in unlabelled(session)}
+        if which is Which.WAITING:
+            known |= _waiting_at(session, others)
+        elif which is Which.SKIPPED:
+            known |= waiting - _skipped(session)
+    count = len(waiting) if limit is None else limit
+    return [choice.id for choice in choose(project, count, exclude=known)]
+
+
+def _waiting_at(session: Session, others: Sequence[LabellingProject]) -> set[int]:
+    there = LabellingTask.project_id.in_([other.id for other in others]) & (LabellingTask.state != TaskState.GONE)
+    return set(session.scalars(select(LabellingTask.image_id).where(there)))
+
+
+def _skipped(session: Session) -> set[int]:
+    return set(session.scalars(select(Annotation.image_id).where(Annotation.state == AnnotationState.SKIPPED)))

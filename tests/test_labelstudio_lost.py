@@ -1,0 +1,250 @@
+"""What people and mishaps do behind our back: projects deleted, servers reset or put back, copies, late requests."""
+
+import os
+import pty
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import select
+
+from curate.forget import forget
+from curate.labelling import Environment, Labelling
+from curate.permission import Permission
+from db.errors import LabelStudioError
+from db.models import Annotation, AnnotationState, LabellingProject, LabellingTask, TaskState
+from tests import prepare
+from tests.conftest import Cli
+from tests.environment import clean_env
+from tests.labelstudio import Desk, MakeDesk
+
+
+def rows(desk: Desk) -> list[LabellingProject]:
+    """Projects on record."""
+    with desk.project.database.read() as session:
+        found = list(session.scalars(select(LabellingProject).order_by(LabellingProject.id)))
+        session.expunge_all()
+    return found
+
+
+def test_a_start_does_not_replace_a_deleted_project_unasked(make_desk: MakeDesk, cli: Cli) -> None:
+    """Without a person at a terminal it ends with 2 and names the option; nothing is made and no label is lost."""
+    desk = make_desk(2)
+    desk.labelling.push()
+    desk.studio.annotate(desk.task(), "Red")
+    desk.labelling.pull()
+    desk.studio.delete("projects", desk.number)
+    before = (desk.counts(), len(desk.studio.ask("GET", "/api/projects/")["results"]))
+    ran = cli("label", "start", "--project", desk.root, env=desk.env)
+    assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
+    assert "no longer has project" in ran.err
+    assert "`curate label start --new-project` makes a new project in its place" in ran.err
+    assert (desk.counts(), len(desk.studio.ask("GET", "/api/projects/")["results"])) == before
+    made = cli("label", "start", "--new-project", "--json", "--project", desk.root, env=desk.env, check=True).json
+    assert made["project"] == desk.number
+    assert [row.gone_at is None for row in rows(desk)] == [False, True]
+    assert (desk.labelling.push().created, list(desk.labels().values())) == (1, ["Red"])
+
+
+@pytest.mark.parametrize(("said", "code", "projects"), [("n", 2, 1), ("y", 0, 2)])
+def test_at_a_terminal_a_start_asks(make_desk: MakeDesk, said: str, code: int, projects: int) -> None:
+    """`y` makes a new project; anything else leaves all as it is, and ends with 2."""
+    desk = make_desk(1)
+    desk.studio.delete("projects", desk.number)
+    master, slave = pty.openpty()
+    command = [sys.executable, "-m", "curate", "label", "start", "--project", str(desk.root)]
+    with subprocess.Popen(command, env=clean_env() | desk.env, stdin=slave, stdout=slave, stderr=slave) as process:
+        os.close(slave)
+        out = b""
+        while b"[y/N]" not in out:
+            out += os.read(master, 4096)
+        os.write(master, f"{said}\n".encode())
+        while process.poll() is None:
+            try:
+                out += os.read(master, 4096)
+            except OSError:  # the other end is closed
+                break
+    os.close(master)
+    assert b"no longer has project" in out
+    assert (process.returncode, len(rows(desk))) == (code, projects)
+
+
+def test_a_number_that_another_project_got_is_not_ours(make_desk: MakeDesk) -> None:
+    """After a server was reset, a project of another dataset may have the number: nothing is sent there or taken."""
+    desk, other = make_desk(3), make_desk(3, name="other")
+    desk.labelling.push()
+    other.labelling.push()
+    other.studio.annotate(other.task(), "Red")
+    number = other.number
+    desk.studio.delete("projects", desk.number)
+    with other.project.database.write() as session:  # so that both may have the number
+        session.scalars(select(LabellingProject)).one().number = 10**6
+    desk.note_project_number(number)
+    before = (desk.studio.tasks(number), desk.counts())
+    for command in (desk.labelling.push, desk.labelling.pull):
+        with pytest.raises(LabelStudioError, match=r"3 of 3 tasks are no longer .*`curate label start` asks"):
+            command()
+    with pytest.raises(LabelStudioError, match="holds none of the 3 tasks"):
+        desk.labelling.start()
+    assert (desk.studio.tasks(number), desk.counts()) == before
+    assert desk.labelling.start(may=Permission(given=True)).project != number
+    assert desk.labelling.push().created == 3
+
+
+def test_a_server_whose_folder_is_gone_is_not_replaced_unasked(make_desk: MakeDesk) -> None:
+    """A dataset that was labelled on a server of its own says so before another is started in its place."""
+    desk = make_desk(1, start=False)
+    with desk.project.database.write() as session:
+        session.add(LabellingProject(server="local:gone", number=1, title="t", config_sha256="0" * 64))
+    home = Labelling(desk.project, Environment(prepare.cache(), None))
+    with pytest.raises(LabelStudioError, match=r"label-studio, is gone\. .*--new-project"):
+        home.start()
+    assert not home.local.exists
+
+
+def test_an_id_given_anew_is_another_answer(make_desk: MakeDesk) -> None:
+    """A server put back to an earlier state gives ids again: the old answer is deleted, not turned into the new one."""
+    desk = make_desk(2)
+    desk.labelling.push()
+    first, second = (task["id"] for task in desk.remote())
+    gone = desk.studio.annotate(first, "Red")
+    desk.labelling.pull()
+    desk.studio.delete("annotations", gone)
+    anew = desk.studio.annotate(second, "Green")
+    with desk.project.database.write() as session:
+        row = session.scalars(select(Annotation)).one()
+        row.key = row.key.rpartition(":")[0] + f":{anew}"
+    desk.labelling.pull()
+    states = {a.image_id: [r.state for r in a.revisions] for a in desk.annotations()}
+    active, deleted = AnnotationState.ACTIVE, AnnotationState.DELETED
+    assert states == {desk.image_of(first): [active, deleted], desk.image_of(second): [active]}
+    assert desk.labels() == {desk.image_of(second): "Green"}
+    before = desk.counts()
+    assert desk.labelling.pull().annotations == 0
+    assert desk.counts() == before
+
+
+def test_a_request_that_is_served_late_leaves_no_double(make_desk: MakeDesk, cli: Cli) -> None:
+    """Sent again because nothing was heard of it, and then served after all: one task an image, answers kept."""
+    desk = make_desk(3)
+    cli("label", "push", "--project", desk.root, env=desk.env | {"CURATE_FAULT": "push.announced"})
+    desk.labelling.push()
+    data = [task["data"] for task in desk.studio.ask("GET", "/api/tasks", params=as_sent(desk))["tasks"]]
+    late = desk.studio.ask(
+        "POST",
+        f"/api/projects/{desk.number}/import",
+        params={"return_task_ids": "true"},
+        json=[{"data": d} for d in data],
+    )["task_ids"]
+    desk.studio.annotate(late[0], "Red")
+    report = desk.labelling.pull()
+    assert (report.created, report.doubled, list(desk.labels().values())) == (1, 0, ["Red"])
+    assert len({task["data"]["image_id"] for task in desk.remote()}) == len(desk.remote()) == 3
+    before = desk.counts()
+    assert (desk.labelling.push().created, desk.labelling.pull().annotations, desk.counts()) == (0, 0, before)
+
+
+def as_sent(desk: Desk) -> dict[str, object]:
+    """Parameters that give tasks as they were sent."""
+    return {"project": desk.number, "resolve_uri": "false", "include": "id,data"}
+
+
+def test_doubles_that_were_answered_twice_become_one_task(make_desk: MakeDesk) -> None:
+    """Both answers stay, at one task, and the later counts."""
+    desk = make_desk(1)
+    desk.labelling.push()
+    (task,) = desk.studio.ask("GET", "/api/tasks", params=as_sent(desk))["tasks"]
+    desk.studio.ask("POST", f"/api/projects/{desk.number}/import", json=[{"data": task["data"]}])
+    desk.studio.annotate(task["id"], "Red")
+    desk.studio.annotate(desk.task(1), "Blue")
+    report = desk.labelling.pull()
+    assert (report.created, report.doubled, list(desk.labels().values())) == (2, 0, ["Blue"])
+    assert [len(task["annotations"]) for task in desk.remote()] == [2]
+    before = desk.counts()
+    assert (desk.labelling.pull().annotations, desk.labelling.push().created, desk.counts()) == (0, 0, before)
+
+
+def test_a_copy_that_people_added_to_is_left_alone(make_desk: MakeDesk) -> None:
+    """It is neither deleted nor read; once it is answered, the pull says so, until one of the two is gone."""
+    desk = make_desk(1)
+    desk.labelling.push()
+    (task,) = desk.studio.ask("GET", "/api/tasks", params=as_sent(desk))["tasks"]
+    copy = {"data": task["data"] | {"note": "look at the head"}}
+    desk.studio.ask("POST", f"/api/projects/{desk.number}/import", json=[copy])
+    assert (desk.labelling.pull().doubled, len(desk.remote())) == (0, 2)
+    desk.studio.annotate(task["id"], "Red")
+    desk.studio.annotate(desk.task(1), "Blue")
+    assert (desk.labelling.pull().doubled, list(desk.labels().values()), len(desk.remote())) == (1, ["Red"], 2)
+    desk.studio.delete("tasks", task["id"])
+    report = desk.labelling.pull()
+    assert (report.doubled, report.created, list(desk.labels().values()), len(desk.remote())) == (0, 1, ["Blue"], 1)
+
+
+def test_tasks_that_somebody_imported_again_are_ours(make_desk: MakeDesk) -> None:
+    """Tasks exported and imported into a new project, answers with them, are taken for ours and not made again."""
+    desk = make_desk(3)
+    desk.labelling.push()
+    desk.studio.annotate(desk.task(), "Red")
+    exported = desk.studio.ask("GET", f"/api/projects/{desk.number}/export", params={"exportType": "JSON"})
+    assert len(exported) == 1
+    desk.studio.delete("projects", desk.number)
+    desk.labelling.start(may=Permission(given=True))
+    desk.studio.ask("POST", f"/api/projects/{desk.number}/import", json=exported)
+    report = desk.labelling.pull()
+    assert (report.created, list(desk.labels().values())) == (1, ["Red"])
+    assert (desk.labelling.push().created, len(desk.remote())) == (2, 3)
+
+
+def test_a_clock_set_back_hides_no_answer(make_desk: MakeDesk) -> None:
+    """Answers dated before the last pull are missed by the server's own filter: counts tell, and all is read again."""
+    desk = make_desk(3)
+    desk.labelling.push()
+    desk.studio.annotate(desk.task(), "Red")
+    desk.labelling.pull()
+    with desk.project.database.write() as session:
+        session.scalars(select(LabellingProject)).one().pulled_until = datetime.now(UTC) + timedelta(hours=1)
+    desk.studio.annotate(desk.task(1), "Green")
+    assert desk.labelling.pull().created == 1
+    assert sorted(desk.labels().values()) == ["Green", "Red"]
+
+
+def test_everything_can_be_read_again(make_desk: MakeDesk, cli: Cli) -> None:
+    """`--full` brings what the server's filter by time leaves out."""
+    desk = make_desk(1)
+    desk.labelling.push()
+    answer = desk.studio.annotate(desk.task(), "Red")
+    desk.labelling.pull()
+    with desk.project.database.write() as session:
+        session.scalars(select(LabellingProject)).one().pulled_until = datetime.now(UTC) + timedelta(hours=1)
+    desk.studio.edit(answer, "Green")
+    assert desk.labelling.pull().annotations == 0
+    cli("label", "pull", "--full", "--project", desk.root, env=desk.env, check=True)
+    assert list(desk.labels().values()) == ["Green"]
+
+
+def test_a_lost_reply_to_the_making_of_a_project_makes_no_second(make_desk: MakeDesk) -> None:
+    """The next start finds the project that it never heard of."""
+    desk = make_desk(1)
+    number = desk.number
+    with desk.project.database.write() as session:
+        session.delete(session.scalars(select(LabellingProject)).one())
+    assert desk.labelling.start().project == number
+
+
+def test_a_deleted_number_is_never_deleted_for_another(make_desk: MakeDesk) -> None:
+    """A task of a forgotten image whose number another project's task has by now is let go, and that one stays."""
+    desk, other = make_desk(2), make_desk(1, name="other")
+    desk.labelling.push()
+    other.labelling.push()
+    image = desk.image_of(desk.task())
+    desk.studio.delete("tasks", desk.task())
+    with desk.project.database.write() as session:
+        row = session.scalars(select(LabellingTask).where(LabellingTask.image_id == image)).one()
+        row.number = other.task()
+    forget(desk.project, str(image), desk.labelling)
+    with desk.project.database.read() as session:
+        assert (
+            session.scalars(select(LabellingTask.state).where(LabellingTask.image_id == image)).one() is TaskState.GONE
+        )
+    assert len(other.remote()) == 1
