@@ -93,6 +93,7 @@ def make_project(tmp_path: Path) -> Iterator[Callable[..., Project]]:
         if not any(key.startswith("quality__") for key in settings):
             settings["quality__enabled"] = "false"
         settings.setdefault("dedup__descriptor", '"none"')  # its weights would come from the network
+        settings.setdefault("labelling__hidden", "0")  # every pre-label is shown, unless a test asks for other
         for key, value in settings.items():
             section, _, last = key.rpartition("__")
             text = _set(text, section.replace("__", "."), f"{last} = {value}")

@@ -278,9 +278,10 @@ def free_port() -> int:
 
 
 def unchecked(folder: Path, classes: Sequence[str]) -> Project:
-    """A project in `folder` that takes pictures however small and smooth."""
+    """A project in `folder` that takes pictures however small and smooth, and shows every pre-label."""
     projects.create(folder, None, classes).database.close()
     set_value(folder / "curate.toml", "quality.enabled", "false")
+    set_value(folder / "curate.toml", "labelling.hidden", "0")
     return projects.open_project(folder)
 
 
