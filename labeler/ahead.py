@@ -14,11 +14,8 @@ def ahead(items: Iterator[T]) -> Iterator[T]:
     def take() -> list[T]:
         return list(islice(items, 1))
 
-    pool = ThreadPoolExecutor(1)
-    try:
+    with ThreadPoolExecutor(1) as pool:
         following = pool.submit(take)
         while found := following.result():
             following = pool.submit(take)
             yield from found
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)  # whoever gives up does not wait for an answer

@@ -14,7 +14,8 @@ from labeler.dataset import Dataset
 from labeler.order import sampling
 from labeler.stock import take_stock
 
-_BATCH = 1000
+_BATCH = 5000
+"""Predictions a request: a server that curate did not start may count anew those of the whole project after each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,7 +94,10 @@ def _lost(dataset: Dataset, server: Server, project: LabellingProject) -> str:
         return f"Label Studio at {server.url} no longer has project {project.number}"
     stock = take_stock(dataset, server, project)
     if stock.foreign:  # a server that was reset gives its number to another
-        return f"project {project.number} at {server.url} holds none of the {stock.known} tasks that were sent to it"
+        return (
+            f"project {project.number} at {server.url} holds none of the {stock.known} tasks that were sent to it; if"
+            " they were deleted on purpose, say so: `curate label pull --accept-deletions`"
+        )
     return ""
 
 

@@ -24,6 +24,7 @@ from db.models import (
     Prediction,
     Prelabel,
     Run,
+    TaskState,
 )
 from db.policy import Decision
 from labeler.ahead import ahead
@@ -136,7 +137,9 @@ def answers_of(
 ) -> tuple[list[Answer], list[Answer]]:
     """Give the answers of some tasks, and tombstones for those that these tasks no longer have."""
     numbers = [task["id"] for task in remote]
-    query = select(LabellingTask).where(LabellingTask.project_id == project.id, LabellingTask.number.in_(numbers))
+    # A task that is gone may have left its number to another.
+    mine = (LabellingTask.project_id == project.id) & (LabellingTask.state == TaskState.THERE)
+    query = select(LabellingTask).where(mine, LabellingTask.number.in_(numbers))
     ours = {task.number: task for task in session.scalars(query)}
     predicted = _predicted(session, ours.values())
     answers = [

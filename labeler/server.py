@@ -166,6 +166,8 @@ class LocalServer:
             "LABEL_STUDIO_DISABLE_SIGNUP_WITHOUT_LINK": "true",
             "LABEL_STUDIO_LOCAL_FILES_SERVING_ENABLED": "true",
             "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(self.root),
+            # Without it every import of predictions counts anew those of the whole project.
+            "fflag_fix_back_4620_memory_efficient_predictions_import_08012025_short": "true",
         }
 
     def _is_ours(self, pid: int | None) -> bool:

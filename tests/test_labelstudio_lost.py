@@ -14,6 +14,7 @@ from curate.labelling import Environment, Labelling
 from curate.permission import Permission
 from db.errors import LabelStudioError
 from db.models import Annotation, AnnotationState, LabellingProject, LabellingTask, TaskState
+from labeler import client
 from tests import prepare
 from tests.conftest import Cli
 from tests.environment import clean_env
@@ -123,6 +124,39 @@ def test_an_id_given_anew_is_another_answer(make_desk: MakeDesk) -> None:
     before = desk.counts()
     assert desk.labelling.pull().annotations == 0
     assert desk.counts() == before
+
+
+def test_a_number_given_anew_is_another_task(make_desk: MakeDesk) -> None:
+    """With SQLite behind it the server gives the number of a task that was its last, and was deleted, to the next."""
+    desk = make_desk(3)
+    desk.labelling.push(2)
+    first, last = (task["id"] for task in desk.remote())
+    lost = desk.image_of(last)
+    desk.studio.annotate(last, "Red")
+    desk.labelling.pull()
+    desk.studio.delete("tasks", last)
+    assert desk.labelling.push().created == 1
+    with desk.project.database.read() as session:
+        found = {task.image_id: (task.state, task.number) for task in session.scalars(select(LabellingTask))}
+    assert found.pop(lost) == (TaskState.GONE, None)
+    assert [task["id"] for task in desk.remote()] == sorted(n for _, n in found.values() if n) == [first, last]
+    desk.studio.annotate(last, "Green")
+    desk.labelling.pull()
+    assert desk.labels() == {lost: "Red", desk.image_of(last): "Green"}
+
+
+def test_a_task_deleted_between_two_pages_hides_none(make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages go by numbers: those of the server's own would begin one too far, and leave a changed task out for good."""
+    monkeypatch.setattr(client, "_PAGE", 2)
+    desk = make_desk(5)
+    desk.labelling.push()
+    numbers = [task["id"] for task in desk.remote()]
+    with desk.labelling.server() as server:
+        pages = server.changed_tasks(desk.number, None)
+        seen = [task["id"] for task in next(pages).tasks]
+        desk.studio.delete("tasks", numbers[0])
+        seen += [task["id"] for page in pages for task in page.tasks]
+    assert seen == numbers
 
 
 def test_a_request_that_is_served_late_leaves_no_double(make_desk: MakeDesk, cli: Cli) -> None:
