@@ -169,6 +169,8 @@ def _change(number: int, names: Mapping[int, str], old: Annotation | None, answe
 def _said(answer: Annotation | Answer, names: Mapping[int, str]) -> str:
     if answer.state is AnnotationState.ACTIVE and answer.class_id is not None:
         return names[answer.class_id]
+    if answer.state is AnnotationState.ACTIVE and answer.other is not None:
+        return answer.other.value
     return answer.state.value
 
 

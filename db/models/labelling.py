@@ -18,8 +18,7 @@ class LabellingProject(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     server: Mapped[str]
-    """What tells one server from another: `local:<uuid>` for one that curate started, else its address. A further
-    project of the dataset there adds `#` and its name."""
+    """What tells one server from another: `local:<uuid>` for one that curate started, else its address."""
     number: Mapped[int]
     name: Mapped[str] = mapped_column(default="")
     """Of a further project beside the main one, whose name is empty."""
