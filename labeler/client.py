@@ -214,7 +214,7 @@ class Server:
 
     def changed_tasks(self, project: int, since: datetime | None) -> Iterator[Page]:
         """Yield tasks with all their annotations, those changed at or after `since` alone if it is given."""
-        return self._pages(project, {"fields": "all", "include": _CHANGED}, changed_since(since))
+        return self._pages(project, {"fields": "all", "include": _CHANGED, **_AS_SENT}, changed_since(since))
 
     def _pages(
         self, project: int, parameters: dict[str, str], wanted: Sequence[dict[str, Any]], low: int | None = None

@@ -169,8 +169,7 @@ def assert_agreement(desk: Desk) -> None:
                     assert_same(known[key], answer, names)
                 counts = [p["model_version"] for p in remote[number]["predictions"]]
                 assert len(counts) == len(set(counts)), "a prediction stands twice"
-                shown = task.prelabelled_by_id
-                assert shown is None or f"run-{shown}" in counts
+                assert (f"run-{newest}" in counts) is (task.prelabelled_by_id == newest is not None)
         for annotation in session.scalars(select(Annotation)):
             revisions = annotation.revisions
             assert [revision.number for revision in revisions] == list(range(1, len(revisions) + 1))
