@@ -169,7 +169,7 @@ def assert_agreement(desk: Desk) -> None:
                     assert_same(known[key], answer, names)
                 counts = [p["model_version"] for p in remote[number]["predictions"]]
                 assert len(counts) == len(set(counts)), "a prediction stands twice"
-                assert (f"run-{newest}" in counts) is (task.prelabelled_by_id == newest is not None)
+                assert (f"run-{newest}" in counts) is (newest is not None and task.prelabelled_by_id == newest)
         for annotation in session.scalars(select(Annotation)):
             revisions = annotation.revisions
             assert [revision.number for revision in revisions] == list(range(1, len(revisions) + 1))
