@@ -62,13 +62,12 @@ def draft(preset: str | None, classes: Sequence[str], name: str) -> str:
     Classes that a preset knows take its hotkeys and queries. Raises ConfigError.
     """
     known = _preset(preset or "guitars")
-    by_key = {config.class_key(str(c["name"])): c for c in known["classes"]}
     if preset is None and not classes:
         raise ConfigError("which classes? Say --classes A,B,… or --preset " + " or ".join(presets()))
-    chosen = [by_key.get(config.class_key(c), {"name": c}) for c in classes] or list(known["classes"])
+    chosen = [class_entry(c, preset) for c in classes] or list(known["classes"])
     document = tomlkit.document()
     document["dataset"] = {"name": name, "target": 250, "validation": 50, "seed": 2017}
-    document["classes"] = _class_tables(chosen, keep_hotkeys=not classes)
+    document["classes"] = class_tables(chosen, keep_hotkeys=not classes)
     document["crawl"] = {"sources": list(config.CrawlSettings().sources), "contact": ""}
     document["crawl"]["contact"].comment("your address: it goes into the User-Agent")
     document["train"] = {"recipe": "fast", "arch": "resnet50", "size": 224, "device": "auto"}
@@ -77,7 +76,14 @@ def draft(preset: str | None, classes: Sequence[str], name: str) -> str:
     return text
 
 
-def _class_tables(chosen: Sequence[dict[str, Any]], *, keep_hotkeys: bool) -> AoT:
+def class_entry(name: str, preset: str | None = None) -> dict[str, Any]:
+    """Give what `curate.toml` says of a new class: as a preset has it, or its name alone."""
+    by_key = {config.class_key(str(c["name"])): c for c in _preset(preset or "guitars")["classes"]}
+    return dict(by_key.get(config.class_key(name), {"name": name}))
+
+
+def class_tables(chosen: Sequence[dict[str, Any]], *, keep_hotkeys: bool) -> AoT:
+    """Write classes as sections; without `keep_hotkeys`, keys are left to be given in order."""
     tables = tomlkit.aot()
     for entry in chosen:
         table: Table = tomlkit.table()

@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from curate import runs
+from curate import config, runs
 from curate.config import Settings
 from curate.handout import Which, wanted
 from curate.people import crowdlab
@@ -20,8 +21,10 @@ from curate.project import Project
 from curate.quality.apply import follow_labels
 from curate.select import unlabelled
 from db.batches import chunks
+from db.classes import fates, former
 from db.errors import LabelStudioError
 from db.models import LabellingProject, LabellingTask, Prediction, Review, ReviewReason, Run, TaskState
+from labeler.backup import BackupReport, back_up
 from labeler.client import Server, is_loopback
 from labeler.dataset import Dataset
 from labeler.install import STEPS, Installation, install, installation
@@ -31,6 +34,7 @@ from labeler.projects import (
     LostError,
     checked_name,
     ensure_project,
+    follow_classes,
     known_projects,
     left_behind,
     mark_gone,
@@ -39,9 +43,13 @@ from labeler.projects import (
 )
 from labeler.pull import PullReport, pull_annotations
 from labeler.push import push_tasks
+from labeler.reconcile import Reconciled, known_numbers, reconcile
+from labeler.restore import restore
+from labeler.retired import dropped_answers, take_back
 from labeler.review import show_reviews
 from labeler.server import USER, LocalServer
 from labeler.signin import open_signed_in, session_cookie
+from labeler.version import check_version
 from labeler.withdraw import withdraw_tasks
 
 
@@ -111,6 +119,7 @@ class Labelling:
             program = installation(self.environment.cache)
             if not program.ready:
                 _install(program, progress)
+            reconcile(self.project.database, self.local)  # where a restore was cut off before it
             server = self.local.start(program, url)
             if server.url != url:
                 progress.say(f"Label Studio is at {server.url}: the port of {url} was taken or has changed")
@@ -118,6 +127,8 @@ class Labelling:
             server = self.server()
         with server:
             server.check()
+            if not server.local and (newer := check_version(server)):
+                progress.say(newer)
             for one in dict.fromkeys(["", name]):
                 allowed = may if one == name else replace(may, given=False)
                 for said in self._ensure(server, one, allowed, reset=reset_page):
@@ -172,6 +183,12 @@ class Labelling:
         """Whether there is a server to talk to, as far as can be told without asking it."""
         return self.environment.token is not None or self.local.running()
 
+    def known(self) -> bool:
+        """Whether a project was made on the server that is in use now, as far as is known here."""
+        if self.environment.token is None and not self.local.exists:
+            return False
+        return bool(known_projects(self.dataset(), self.server()))
+
     def server(self) -> Server:
         """Give the server: the one a token was given for, or else the one started here. Raises LabelStudioError."""
         token = self.environment.token
@@ -185,9 +202,10 @@ class Labelling:
 
         They go to the main project, or to the one called `name`; `which` says which of them.
         """
-        dataset = self.dataset()
         with self.server() as server, self._alone():
+            dataset = self.dataset()  # not before: the classes may change while we wait
             project = the_project(dataset, server, name)
+            self._follow(dataset, server, project)
             others = [other for other in known_projects(dataset, server) if other.id != project.id]
             sent = push_tasks(dataset, server, project, wanted(self.project, project, others, limit, which))
             shown = self._push_prelabels(server, dataset, project)
@@ -208,6 +226,46 @@ class Labelling:
         with self.project.database.write() as session:
             follow_labels(session)
         return replace(report, projects_gone=sorted(gone))
+
+    def follow_classes(self, progress: Progress = QUIET) -> None:
+        """Let the projects in Label Studio follow a change of the classes."""
+        with self.server() as server, self._alone():
+            dataset = self.dataset()
+            for project in self.there(dataset, server):
+                self._follow(dataset, server, project, progress)
+                self._push_prelabels(server, dataset, project)
+
+    def _follow(self, dataset: Dataset, server: Server, project: LabellingProject, progress: Progress = QUIET) -> None:
+        """Bring answers and page on the server up to date with the classes."""
+        dropped = dropped_answers(dataset, project)
+        if dropped:
+            with progress.task("taking answers back", len(dropped), "answers") as task:
+                take_back(dataset, server, dropped, task.advance)
+        follow_classes(dataset, server, project)
+
+    def back_up(self, file: Path | None, progress: Progress = QUIET) -> BackupReport:
+        """Copy this project's Label Studio into one file, also while it runs. Raises LabelStudioError."""
+        self._ours("backed up")
+        name = f"label-studio-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
+        if file is None or file.is_dir():
+            file = (file or self.project.root / "backups") / name
+        with progress.task("backing up Label Studio", None, "files") as task:
+            return back_up(self.local, file, task.advance)
+
+    def restore(self, file: Path, *, replace_work: bool) -> Reconciled:
+        """Put Label Studio back from a backup; give what is here and not there. Raises LabelStudioError."""
+        self._ours("restored")
+        with self._alone():
+            known = known_numbers(self.project.database, self.local)
+            restore(self.local, file, replace_work=replace_work, known=known)
+            return reconcile(self.project.database, self.local)
+
+    def _ours(self, done: str) -> None:
+        if self.environment.token is not None:
+            raise LabelStudioError(
+                f"Label Studio at {self.project.settings.label_studio.url} is not curate's own, and is {done} where it"
+                " runs (docs/labelling.md says how); without CURATE_LABEL_STUDIO_TOKEN this project's own is meant"
+            )
 
     def withdraw(self) -> int:
         """Delete the tasks of images that were forgotten; give their number. A push or a pull does it too."""
@@ -244,7 +302,9 @@ class Labelling:
         """Give what the labeler needs of this project."""
         with self.project.database.read() as session:
             classes = self.project.classes(session)
-        settings = self.project.settings
+            old, counts = former(session), fates(session)
+        # Read anew: people change classes while a long command runs.
+        settings = config.load(self.project.root / config.FILE_NAME)
         return Dataset(
             title=settings.dataset.name,
             root=self.project.root,
@@ -255,6 +315,8 @@ class Labelling:
             examples=lambda: examples(self.project),
             overlap=settings.labelling.overlap,
             overlap_share=settings.labelling.overlap_share,
+            former=old,
+            fates=counts,
         )
 
     def _push_prelabels(
@@ -267,7 +329,7 @@ class Labelling:
         """Give the best run, or the one called `name`, and what people are to see of its predictions."""
         with self.project.database.read() as session:
             classes = list(dataset.classes)
-            run = runs.best(session, classes) if name is None else runs.choose(session, name, classes)
+            run = runs.telling(session, classes) if name is None else runs.choose(session, name, classes)
             return run, {} if run is None else _shown(session, run, self.project.settings)
 
     def there(self, dataset: Dataset, server: Server) -> list[LabellingProject]:
@@ -314,11 +376,14 @@ def _shown(session: Session, run: Run, settings: Settings) -> dict[int, Shown]:
     waiting = [image.id for image in unlabelled(session)]
     checks = set(session.scalars(select(Review.image_id).where(Review.reason == ReviewReason.CHECK)))
     found: dict[int, Shown] = {}
+    names = runs.names_now(session, run)
     for ids in chunks(waiting):
         columns = select(Prediction.image_id, Prediction.class_index, Prediction.score)
         rows = session.execute(columns.where(Prediction.run_id == run.id, Prediction.image_id.in_(ids)))
         for image_id, index, score in rows:
             # Whoever is to check what a run said must not be told it.
             hidden = image_id in checks or falls_within(image_id, settings.labelling.hidden, settings)
-            found[image_id] = Shown(run.classes[index], score, hidden)
+            label = names[index]
+            if label is not None:  # else the page has no choice for it
+                found[image_id] = Shown(label, score, hidden)
     return found

@@ -6,17 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filelock import FileLock
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curate import config, edit
+from curate.classes.adopt import adopt, finish
 from db import migrate
 from db.engine import Database
 from db.errors import ConfigError, DatabaseError, DatasetError, StoreError
 from db.files import write_atomically
 from db.labels import settle
 from db.migrate import Standing
-from db.models import Annotation, Candidate, Class, Image, Label, Sighting
+from db.models import Class, Label
 from db.policy import Rule, policy_in_force, put_in_force
 from db.store import ImageStore
 
@@ -47,7 +48,8 @@ class Project:
 
     def classes(self, session: Session) -> dict[str, int]:
         """Ids of the classes by name, in the order of `curate.toml`."""
-        return {c.name: c.id for c in session.scalars(select(Class).order_by(Class.position))}
+        present = select(Class).where(Class.retired_at.is_(None)).order_by(Class.position)
+        return {row.name: row.id for row in session.scalars(present)}
 
     def class_named(self, name: str) -> str:
         """Find a class by its name in any case. Raises DatasetError."""
@@ -95,8 +97,10 @@ def open_project(folder: Path) -> Project:
     if migrate.standing(path) is Standing.MISSING:
         raise DatabaseError(f"{path} is missing; put it back, or make an empty one with `curate db upgrade`")
     migrate.upgrade(path)
-    project = Project(folder, settings, Database(path), ImageStore(folder / "images"))
-    _adopt_classes(project)
+    database = Database(path)
+    settings = finish(database, folder / config.FILE_NAME, settings)
+    adopt(database, settings)
+    project = Project(folder, settings, database, ImageStore(folder / "images"))
     _adopt_policy(project)
     return project
 
@@ -104,24 +108,6 @@ def open_project(folder: Path) -> Project:
 def database_path(folder: Path, settings: config.Settings) -> Path:
     """Where the database lies."""
     return folder / settings.database.url.removeprefix("sqlite:///")
-
-
-def _adopt_classes(project: Project) -> None:
-    """Make the table of classes follow `curate.toml`. Raises ConfigError where that would lose labels."""
-    wanted = [c.name for c in project.settings.classes]
-    with project.database.read() as session:
-        if list(project.classes(session)) == wanted:
-            return
-    with project.database.write() as session:
-        known = {c.key: c for c in session.scalars(select(Class))}
-        for position, name in enumerate(wanted):
-            row = known.pop(config.class_key(name), None)
-            if row is None:
-                session.add(Class(name=name, key=config.class_key(name), position=position))
-            else:
-                row.name, row.position = name, position
-        for row in known.values():
-            _remove_class(session, row)
 
 
 def _adopt_policy(project: Project) -> None:
@@ -137,14 +123,3 @@ def _adopt_policy(project: Project) -> None:
         from curate.people import crowdlab  # noqa: PLC0415 - it imports this module
 
         crowdlab.settle(project)
-
-
-def _remove_class(session: Session, row: Class) -> None:
-    for column in (Annotation.class_id, Image.collected_for_id, Candidate.collected_for_id, Sighting.class_id):
-        uses = session.scalar(select(func.count()).where(column == row.id))
-        if uses:
-            raise ConfigError(
-                f"class {row.name!r} is missing from {config.FILE_NAME}, but {uses} rows of"
-                f" {column.class_.__tablename__} name it; put it back"
-            )
-    session.delete(row)

@@ -6,8 +6,10 @@ from pathlib import Path
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from curate.config import class_key
+from db.classes import ids_now
 from db.errors import DatasetError
-from db.models import Run, RunState
+from db.models import Class, Run, RunState
 from trainer.intervals import wilson
 
 REPORT, SHEET = "report.html", "confused.png"
@@ -38,13 +40,37 @@ def best(session: Session, classes: list[str], *, taught: bool = True) -> Run | 
     run. So an older run stands only while its interval lies above all of the newer one's.
     """
     query = select(Run).where(Run.state == RunState.FINISHED).order_by(Run.snapshot_id, Run.validation_accuracy, Run.id)
-    found = [run for run in session.scalars(query) if run.classes == classes]
+    wanted = set(ids_now(session, map(class_key, classes)))
+    # By what they count as: a run whose classes were renamed since still tells the present ones apart.
+    found = [
+        run for run in session.scalars(query) if wanted == set(ids := _ids(session, run)) and len(ids) == len(wanted)
+    ]
     by_snapshot = {run.snapshot_id: run for run in found if taught or not run.options.get("teacher")}
     chosen: Run | None = None
     for _, run in sorted(by_snapshot.items()):
         if chosen is None or _interval(run)[1] >= _interval(chosen)[0]:
             chosen = run
     return chosen
+
+
+def telling(session: Session, classes: list[str]) -> Run | None:
+    """The best run; where none was trained since classes were merged, the latest that told more of them apart."""
+    chosen = best(session, classes)
+    if chosen is not None:
+        return chosen
+    wanted = set(ids_now(session, map(class_key, classes)))
+    query = select(Run).where(Run.state == RunState.FINISHED).order_by(Run.id.desc())
+    return next((run for run in session.scalars(query) if wanted <= set(_ids(session, run))), None)
+
+
+def names_now(session: Session, run: Run) -> list[str | None]:
+    """Names of the present classes that a run's classes count as, in its order; None for one that was removed."""
+    names = {row.id: row.name for row in session.scalars(select(Class))}
+    return [None if class_id is None else names[class_id] for class_id in _ids(session, run)]
+
+
+def _ids(session: Session, run: Run) -> list[int | None]:
+    return ids_now(session, map(class_key, run.classes))
 
 
 def _interval(run: Run) -> tuple[float, float]:

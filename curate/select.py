@@ -82,11 +82,13 @@ def _waiting(project: Project, session: Session, exclude: set[int]) -> list[_Wai
     predicted: dict[int, tuple[str, float]] = {}
     if run is not None:
         query = select(Prediction.image_id, Prediction.class_index, Prediction.score).where(Prediction.run_id == run.id)
-        predicted = {image_id: (run.classes[index], score) for image_id, index, score in session.execute(query)}
+        said = runs.names_now(session, run)
+        rows = ((image_id, said[index], score) for image_id, index, score in session.execute(query))
+        predicted = {image_id: (name, score) for image_id, name, score in rows if name is not None}
     found = []
     for image in unlabelled(session):
         if image.id not in exclude:
-            collected_for = None if image.collected_for_id is None else names[image.collected_for_id]
+            collected_for = None if image.collected_for_id is None else names.get(image.collected_for_id)
             guess, score = predicted.get(image.id, (collected_for, None))
             path, conflict = f"images/{image.relative_path}", image.id in conflicts
             found.append(_Waiting(image.id, path, image.sha256, guess, score, conflict))

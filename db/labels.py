@@ -6,12 +6,13 @@ revisions. `record` takes answers in; it derives, in the same transaction, the o
 * people outrank imports, and these outrank runs; of several people `db.policy` says whose answer counts;
 * imports that name different classes, with no person's answer, are a conflict, and count as no label;
 * a skipped or deleted answer counts for nothing, but stays on record;
-* so does every answer for an image that was forgotten.
+* so does every answer for an image that was forgotten, and one that names a class that was removed;
+* an answer that names a class that was merged into another, or renamed, counts as that one.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +20,7 @@ from sqlalchemy import Select, delete, select, union_all
 from sqlalchemy.orm import Session, aliased
 
 from db.batches import chunks
+from db.classes import fates
 from db.models import (
     Annotation,
     AnnotationOrigin,
@@ -66,6 +68,7 @@ class Recorded:
 def record(session: Session, answers: Iterable[Answer]) -> Recorded:
     """Take answers in, each change as a new revision, and settle the labels of their images."""
     created = updated = 0
+    counted = counting(session)
     for batch in chunks(answers):
         known = {
             a.key: a for a in session.scalars(select(Annotation).where(Annotation.key.in_([a.key for a in batch])))
@@ -73,11 +76,12 @@ def record(session: Session, answers: Iterable[Answer]) -> Recorded:
         touched: set[int] = set()
         for answer in batch:
             annotation = known.get(answer.key)
+            counts = counted(answer)
             if annotation is None:
-                known[answer.key] = _create(session, answer)
+                known[answer.key] = _create(session, answer, counts)
                 created += 1
-            elif differs(annotation, answer):
-                _revise(annotation, answer)
+            elif differs(annotation, counts):
+                _revise(annotation, answer, counts)
                 updated += 1
             else:
                 continue
@@ -87,14 +91,29 @@ def record(session: Session, answers: Iterable[Answer]) -> Recorded:
     return Recorded(created, updated)
 
 
-def _create(session: Session, answer: Answer) -> Annotation:
+def counting(session: Session) -> Callable[[Answer], Answer]:
+    """Give what turns an answer into what it counts as, where the class that it names is none any more."""
+    retired = fates(session)
+
+    def counted(answer: Answer) -> Answer:
+        if answer.class_id is None or answer.class_id not in retired:
+            return answer
+        class_id = retired[answer.class_id]
+        if class_id is not None:
+            return replace(answer, class_id=class_id)
+        return replace(answer, state=AnnotationState.DROPPED) if answer.state is AnnotationState.ACTIVE else answer
+
+    return counted
+
+
+def _create(session: Session, answer: Answer, counts: Answer) -> Annotation:
     annotation = Annotation(
         key=answer.key,
         origin=answer.origin,
         image_id=answer.image_id,
         task_id=answer.task_id,
-        state=answer.state,
-        class_id=answer.class_id,
+        state=counts.state,
+        class_id=counts.class_id,
         other=answer.other,
         annotator=answer.annotator,
         answered_at=answer.answered_at,
@@ -104,9 +123,9 @@ def _create(session: Session, answer: Answer) -> Annotation:
     return annotation
 
 
-def _revise(annotation: Annotation, answer: Answer) -> None:
-    annotation.state = answer.state
-    annotation.class_id = answer.class_id
+def _revise(annotation: Annotation, answer: Answer, counts: Answer) -> None:
+    annotation.state = counts.state
+    annotation.class_id = counts.class_id
     annotation.other = answer.other
     annotation.annotator = answer.annotator
     annotation.answered_at = answer.answered_at
@@ -128,7 +147,9 @@ def _revision(answer: Answer, number: int) -> AnnotationRevision:
 
 
 def differs(annotation: Annotation, answer: Answer) -> bool:
-    """Whether an answer is other than it stands on record."""
+    """Whether an answer, as it counts, is other than it stands on record."""
+    if answer.origin is AnnotationOrigin.LABEL_STUDIO and answer.answered_at < annotation.answered_at:
+        return False  # a server that was put back from a backup says what was said before
     if (annotation.state, annotation.class_id, annotation.other) != (answer.state, answer.class_id, answer.other):
         return True
     # An import has no clock of its own: importing the same folder again is not a newer answer.

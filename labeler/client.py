@@ -83,6 +83,13 @@ class Server:
         if "email" not in self._json("GET", "/api/current-user/whoami"):
             raise self._no_label_studio(httpx.codes.OK)
 
+    def release(self) -> str:
+        """Its version; empty where it does not say."""
+        try:
+            return str(self._json("GET", "/api/version").get("release", ""))
+        except (GoneError, AttributeError):
+            return ""
+
     def people(self) -> list[tuple[str, str]]:
         """Give the number and e-mail address of everybody who has an account."""
         return [(str(person["id"]), str(person["email"])) for person in self._json("GET", "/api/users")]
@@ -184,6 +191,21 @@ class Server:
         with suppress(GoneError):
             self._call("DELETE", f"/api/tasks/{number}/")
 
+    def delete_annotation(self, number: int, unless_changed_since: datetime) -> bool:
+        """Delete an answer, unless it was changed later than that; tell whether it is gone."""
+        with suppress(GoneError):
+            changed = datetime.fromisoformat(self._json("GET", f"/api/annotations/{number}/")["updated_at"])
+            if changed > unless_changed_since:
+                return False
+            self._call("DELETE", f"/api/annotations/{number}/")
+        return True
+
+    def used_choices(self, project: int, control: str) -> set[str]:
+        """Choices of a control that answers and drafts of the project name, as the server has counted them."""
+        counts = self._json("GET", f"/api/projects/{project}/summary/")
+        kept = (counts.get("created_labels"), counts.get("created_labels_drafts"))
+        return {name for labels in kept for name, number in ((labels or {}).get(control) or {}).items() if number}
+
     def merge_tasks(self, project: int, numbers: Sequence[int]) -> None:
         """Let the server bring the answers of tasks with the same data together at one, and delete the others."""
         body = {"project": str(project), "selectedItems": {"all": False, "included": list(numbers)}}
@@ -280,7 +302,11 @@ class Server:
             yield
         except ApiError as error:
             raise self._error(error.status_code or 0, error.body) from None
-        except httpx.ConnectError:
+        except httpx.ConnectError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise LabelStudioError(
+                    f"the certificate of {self.url} is not trusted; let SSL_CERT_FILE name the one that signed it"
+                ) from None
             how = "start it with `curate label start`" if self.local else "is it up? Its address is label_studio.url"
             raise LabelStudioError(f"no Label Studio answers at {self.url}; {how}") from None
         except (httpx.RequestError, httpx.InvalidURL) as error:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -30,13 +30,27 @@ class Dataset:
     overlap_share: float = 1.0
     """Share of the images that are to have so many."""
 
+    former: Mapping[str, int] = field(default_factory=dict)
+    """Ids of former classes by their names, case-folded: merged, removed, or what a class was called once."""
+    fates: Mapping[int, int | None] = field(default_factory=dict)
+    """The present class that each of these counts as; None for one that was removed."""
+
     def class_id(self, said: str) -> int | None:
-        """Give the class that an answer names, in any case: its spelling may have been changed since."""
+        """Give the class that an answer names, in any case: its spelling may have been changed since.
+
+        That may be a former one: an answer keeps what it said, and `db.labels` knows what it counts as.
+        """
         return self._by_key.get(said.casefold())
+
+    def name_now(self, said: str) -> str | None:
+        """Give the present class that a name counts as, if it is any."""
+        class_id = self.class_id(said)
+        now = self.fates.get(class_id, class_id) if class_id is not None else None
+        return next((name for name, number in self.classes.items() if number == now), None)
 
     @cached_property
     def _by_key(self) -> dict[str, int]:
-        return {name.casefold(): class_id for name, class_id in self.classes.items()}
+        return {**self.former, **{name.casefold(): class_id for name, class_id in self.classes.items()}}
 
     @cached_property
     def config(self) -> str:

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from db.batches import chunks
-from db.labels import Answer, differs
+from db.labels import Answer, counting, differs
 from db.models import Annotation, AnnotationState, LabellingProject, LabellingTask, Run, TaskState
 from labeler.client import Server
 from labeler.dataset import Dataset
@@ -147,7 +147,7 @@ def _changes(
 def _compared(session: Session, dataset: Dataset, number: int, answers: Iterable[Answer]) -> list[Change]:
     names = {class_id: name for name, class_id in dataset.classes.items()}
     changes = []
-    for batch in chunks(answers):
+    for batch in chunks(map(counting(session), answers)):
         query = select(Annotation).where(Annotation.key.in_([answer.key for answer in batch]))
         known = {annotation.key: annotation for annotation in session.scalars(query)}
         for answer in batch:

@@ -16,7 +16,7 @@ def follow(edited: str, classes: Sequence[str], hotkeys: Mapping[str, str]) -> s
 
     Raises LabelStudioError for a page that curate cannot read answers from.
     """
-    root = _parsed(edited)
+    root = parsed(edited)
     control = _control(root)
     _image(root)
     present = {choice.get("value"): choice for choice in control.iter("Choice")}
@@ -34,11 +34,12 @@ def follow(edited: str, classes: Sequence[str], hotkeys: Mapping[str, str]) -> s
 def strangers(edited: str, classes: Sequence[str]) -> list[str]:
     """Choices of a page that name neither a class nor anything else that curate knows."""
     known = {name.casefold() for name in answers(classes, {})}
-    values = [choice.get("value", "") for choice in _control(_parsed(edited)).iter("Choice")]
+    values = [choice.get("value", "") for choice in _control(parsed(edited)).iter("Choice")]
     return [value for value in values if value.casefold() not in known]
 
 
-def _parsed(page: str) -> etree._Element:
+def parsed(page: str) -> etree._Element:
+    """Read a page. Raises LabelStudioError for one that is no XML."""
     try:
         return etree.fromstring(page, etree.XMLParser(resolve_entities=False, no_network=True))
     except etree.XMLSyntaxError as error:

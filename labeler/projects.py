@@ -6,12 +6,15 @@ import uuid
 from sqlalchemy import func, select
 
 from db.errors import LabelStudioError
+from db.faults import fault
 from db.models import Image, LabellingProject
 from db.models.base import now
 from labeler.client import Server
+from labeler.config import CONTROL
 from labeler.dataset import Dataset
 from labeler.guide import guide, is_ours
 from labeler.page import follow
+from labeler.retired import outdated, retire, withdraw_prelabels
 from labeler.stock import take_stock
 
 _LONGEST_NAME = 30
@@ -60,16 +63,25 @@ def page_is_edited(server: Server, project: LabellingProject) -> bool:
     return not _is_ours(str(server.project(project.number)["label_config"]), project)
 
 
+def follow_classes(dataset: Dataset, server: Server, project: LabellingProject) -> None:
+    """Bring page and guide up to date where the classes have changed since. Else one question is all it takes."""
+    if outdated(str(server.project(project.number)["label_config"]), dataset):
+        _follow_page(dataset, server, project, reset=False)
+        _follow_guide(dataset, server, project)
+
+
 def _follow_page(dataset: Dataset, server: Server, project: LabellingProject, *, reset: bool) -> None:
     present = str(server.project(project.number)["label_config"])
-    if reset or _is_ours(present, project):
-        if present != dataset.config:
-            server.update_project(project.number, label_config=dataset.config)
-            _remember_config(dataset, project)
+    ours = reset or _is_ours(present, project)
+    wanted = dataset.config if ours else follow(present, list(dataset.classes), dataset.hotkeys)
+    wanted = retire(wanted, dataset, server.used_choices(project.number, CONTROL))
+    if wanted == present:
         return
-    wanted = follow(present, list(dataset.classes), dataset.hotkeys)
-    if wanted != present:
-        server.update_project(project.number, label_config=wanted)
+    withdraw_prelabels(dataset, server, project)
+    server.update_project(project.number, label_config=wanted)
+    fault("page.sent")
+    if ours:
+        _remember_config(dataset, project, wanted)
 
 
 def _follow_guide(dataset: Dataset, server: Server, project: LabellingProject) -> None:
@@ -185,6 +197,7 @@ def _remember(dataset: Dataset, server: Server, name: str, number: int) -> Label
     return project
 
 
-def _remember_config(dataset: Dataset, project: LabellingProject) -> None:
+def _remember_config(dataset: Dataset, project: LabellingProject, page: str) -> None:
     with dataset.database.write() as session:
-        session.get_one(LabellingProject, project.id).config_sha256 = dataset.config_sha256
+        session.get_one(LabellingProject, project.id).config_sha256 = _sha256(page)
+    project.config_sha256 = _sha256(page)

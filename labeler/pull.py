@@ -244,7 +244,7 @@ def _answer(
         other=other,
         answered_at=_moment(remote["updated_at"]),
         annotator=str(remote.get("completed_by") or ""),
-        prelabel=_prelabel(remote, choices, predicted.get(task.id), hidden=task.prelabel_hidden),
+        prelabel=_prelabel(dataset, remote, choices, predicted.get(task.id), hidden=task.prelabel_hidden),
         lead_time=remote.get("lead_time"),
         raw=remote,
     )
@@ -267,10 +267,14 @@ def _parts(result: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - as above
     return [part for part in result if isinstance(part, dict)] if isinstance(result, list) else []
 
 
-def _prelabel(remote: dict[str, Any], choices: Sequence[str], predicted: str | None, *, hidden: bool) -> Prelabel:
+def _prelabel(
+    dataset: Dataset, remote: dict[str, Any], choices: Sequence[str], predicted: str | None, *, hidden: bool
+) -> Prelabel:
     """Tell what became of the pre-label. The page says so itself; answers by other ways are compared with it."""
+    # By what they count as: the class may have been renamed since.
+    same = predicted is not None and [dataset.name_now(choice) for choice in choices] == [dataset.name_now(predicted)]
     if hidden and predicted is not None:
-        return Prelabel.HIDDEN_SAME if list(choices) == [predicted] else Prelabel.HIDDEN_OTHER
+        return Prelabel.HIDDEN_SAME if same else Prelabel.HIDDEN_OTHER
     origins = {part.get("origin") for part in _parts(remote.get("result"))}
     if "prediction" in origins:
         return Prelabel.ACCEPTED
@@ -278,7 +282,7 @@ def _prelabel(remote: dict[str, Any], choices: Sequence[str], predicted: str | N
         return Prelabel.CHANGED
     if remote.get("parent_prediction") is None or predicted is None:
         return Prelabel.NONE
-    return Prelabel.ACCEPTED if list(choices) == [predicted] else Prelabel.CHANGED
+    return Prelabel.ACCEPTED if same else Prelabel.CHANGED
 
 
 def _predicted(session: Session, tasks: Iterable[LabellingTask]) -> dict[int, str]:

@@ -47,6 +47,7 @@ class LocalServer:
         self.folder = folder
         self.root = root
         self._file = folder / "credentials.json"
+        self._put_back()
 
     @property
     def exists(self) -> bool:
@@ -76,6 +77,10 @@ class LocalServer:
         kept = self.credentials()
         return self._is_ours(kept.pid) and _healthy(kept.port)
 
+    def lives(self) -> bool:
+        """Whether our process lives, answering or not."""
+        return self.exists and self._is_ours(self.credentials().pid)
+
     def start(self, found: Installation, url: str) -> Server:
         """Start it, at the port of `url` if that is free, unless it runs already. Raises LabelStudioError."""
         self.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -99,7 +104,18 @@ class LocalServer:
             if time.monotonic() > deadline:
                 os.kill(kept.pid, signal.SIGKILL)
             time.sleep(0.05)
+        for process in [process for process in _STARTED if process.pid == kept.pid]:
+            process.wait()
+            _STARTED.remove(process)
         return True
+
+    def _put_back(self) -> None:
+        """Undo the first half of a restore that was killed between its two halves."""
+        old = self.folder.with_suffix(".old")
+        if not self.folder.exists() and old.exists():
+            with FileLock(self.folder.with_suffix(".lock")):
+                if not self.folder.exists() and old.exists():
+                    old.rename(self.folder)
 
     def _comes_up(self) -> bool:
         """Whether our process lives, for this place, and answers, or will soon: whoever started it may have died."""
@@ -128,9 +144,10 @@ class LocalServer:
         # Hex, written by us: a generated key that begins with "$" cannot be read back.
         write_atomically(unfinished / ".env", f"SECRET_KEY={secrets.token_hex(32)}\n".encode(), mode=0o600)
         unfinished.rename(self.folder)
-        self._keep(Credentials(f"local:{uuid.uuid4()}", secrets.token_urlsafe(18), secrets.token_hex(20), 0, None))
+        self.keep(Credentials(f"local:{uuid.uuid4()}", secrets.token_urlsafe(18), secrets.token_hex(20), 0, None))
 
-    def _keep(self, kept: Credentials) -> None:
+    def keep(self, kept: Credentials) -> None:
+        """Write down what is kept."""
         write_atomically(self._file, json.dumps(asdict(kept)).encode(), mode=0o600)
 
     def _spawn(self, found: Installation, port: int) -> None:
@@ -148,7 +165,7 @@ class LocalServer:
                 start_new_session=True,  # Ctrl-C in the terminal is not for it
             )
         _STARTED.append(process)
-        self._keep(Credentials(kept.identity, kept.password, kept.token, port, process.pid))
+        self.keep(Credentials(kept.identity, kept.password, kept.token, port, process.pid))
         deadline = time.monotonic() + _START_SECONDS
         while not _healthy(port):
             if process.poll() is not None or time.monotonic() > deadline:
@@ -193,12 +210,9 @@ def _command(pid: int | None) -> str:
 
 
 def _lives(pid: int) -> bool:
-    # A server that this process started stays in the table, dead, until it is waited for.
-    try:
-        if os.waitpid(pid, os.WNOHANG)[0] == pid:
-            return False
-    except ChildProcessError:
-        pass
+    # A server that this process started stays in the table, dead, until it is waited for, as asking after it does.
+    if any(process.pid == pid and process.poll() is not None for process in _STARTED):
+        return False
     try:  # and one whose parent has gone, wherever a container's first process waits for nobody
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][:1] not in {"Z", "X"}
     except OSError:

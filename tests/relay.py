@@ -14,15 +14,15 @@ class Relay:
     """A running relay. `faults` says what goes wrong, by method and end of the path.
 
     `lost`: the request is passed on, and its reply is dropped. A number: that status instead of an answer. An address:
-    a redirect there. Each happens every time, until it is taken out.
+    a redirect there. Bytes: that JSON for an answer. Each happens every time, until it is taken out.
     """
 
     upstream: str
     url: str = ""
-    faults: dict[tuple[str, str], str | int] = field(default_factory=dict)
+    faults: dict[tuple[str, str], str | int | bytes] = field(default_factory=dict)
     asked: list[tuple[str, str]] = field(default_factory=list)
 
-    def fault(self, method: str, path: str) -> str | int | None:
+    def fault(self, method: str, path: str) -> str | int | bytes | None:
         """Say what goes wrong with this request."""
         for (verb, end), what in self.faults.items():
             if verb in {method, "*"} and path.partition("?")[0].endswith(end):
@@ -74,6 +74,8 @@ class _Handler(BaseHTTPRequestHandler):
         fault = state.fault(self.command, self.path)
         if isinstance(fault, int):
             self._reply(fault, b'{"detail": "out of order"}', {"Content-Type": "application/json"})
+        elif isinstance(fault, bytes):
+            self._reply(200, fault, {"Content-Type": "application/json"})
         elif fault is not None and fault != "lost":
             self._reply(307, b"", {"Location": fault + self.path})
         else:

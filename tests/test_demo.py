@@ -1,6 +1,5 @@
 """`curate demo` and `curate loop`: the whole of it, through the real parts."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,6 @@ from curate.progress import QUIET
 from curate.project import open_project
 from curate.status import status
 from db.errors import ConfigError
-from labeler import server
 from tests import prepare
 
 QUERIES = {"Stratocaster": ("stratocaster", "strat body"), "FlyingV": ("flying v",)}
@@ -50,21 +48,7 @@ def test_a_query_shows_its_class_page_by_page() -> None:
     assert first - second
 
 
-@pytest.fixture
-def _awaited_servers() -> Iterator[None]:
-    """Let Python know that servers which this process started have ended: they are stopped by their numbers.
-
-    A command never needs it: its servers outlive it. Here the interpreter would warn of a child left running.
-    """
-    before = len(server._STARTED)
-    yield
-    for process in server._STARTED[before:]:
-        process.wait(30)
-    del server._STARTED[before:]
-
-
 @pytest.mark.long
-@pytest.mark.usefixtures("_awaited_servers")
 def test_the_demo_carries_the_loop_through_twice(tmp_path: Path) -> None:
     """Crawl, copies, labels, split, training, pre-labels and the next batch, with real parts, and a clean end."""
     report = demo(tmp_path / "demo", 5, prepare.cache(), QUIET, SMALL)

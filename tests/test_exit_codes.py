@@ -55,6 +55,11 @@ def test_outside_any_project_commands_say_so(here: Cli, tmp_path: Path, path: st
         "compare": ["one", "other"],
         "why": ["1"],
         "forget": ["1"],
+        "label restore": ["backup.tar.gz"],
+        "classes add": ["A"],
+        "classes rename": ["A", "B"],
+        "classes merge": ["A", "B"],
+        "classes remove": ["A"],
     }
     line = told(here(*path.split(), *needed.get(path, []), cwd=tmp_path))
     assert f"no curate.toml in {tmp_path}" in line

@@ -97,3 +97,23 @@ def test_without_a_project_the_way_to_one_is_told(make_desk: MakeDesk, cli: Cli)
     assert "make it with `curate label start`" in ran.err
     with pytest.raises(LabelStudioError, match="no project"):
         desk.labelling.pull()
+
+
+@pytest.mark.parametrize("noticed", [True, False])
+def test_a_number_that_is_given_out_again(make_desk: MakeDesk, noticed: bool) -> None:
+    """On SQLite the server numbers a new task as its last one that was deleted: answers are never mixed up."""
+    desk = make_desk(2)
+    desk.labelling.push(1)
+    number = desk.task()
+    first = desk.image_of(number)
+    desk.studio.annotate(number, "Red")
+    desk.labelling.pull()
+    desk.studio.delete("tasks", number)
+    if noticed:
+        desk.labelling.pull()
+    assert desk.labelling.push().created == 1
+    assert desk.task() == number
+    second = desk.image_of(number)
+    desk.studio.annotate(number, "Green")
+    desk.labelling.pull()
+    assert desk.labels() == {first: "Red", second: "Green"}

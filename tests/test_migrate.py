@@ -169,7 +169,7 @@ def fill(path: Path) -> dict[str, int]:
             for n in (2,) if table.name == "duplicate_pairs" else (1, 2):
                 row = {c.name: samples[c.type.python_type](n) for c in table.columns}
                 if "conflict" in row:
-                    row["conflict"] = False  # there is a class
+                    row |= {"conflict": False} | ({"other": None} if "other" in row else {})  # there is a class
                 if table.name == "duplicate_pairs":
                     row |= {"low_id": n - 1, "high_id": n}
                 connection.execute(table.insert().values(row))

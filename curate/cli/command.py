@@ -107,19 +107,21 @@ def show(outcome: Outcome, *, as_json: bool) -> None:
     Console(width=width).print(outcome.text, highlight=False, markup=False, soft_wrap=True)
 
 
+COMMON_HELP = {
+    "project": "The project folder, instead of the one you are in.",
+    "json": "Print one JSON object on stdout.",
+}
 _COMMON = [
     inspect.Parameter(
         "project",
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
-        annotation=Annotated[
-            Path | None, typer.Option(metavar="DIR", help="The project folder, instead of the one you are in.")
-        ],
+        annotation=Annotated[Path | None, typer.Option(metavar="DIR", help=COMMON_HELP["project"])],
     ),
     inspect.Parameter(
         "json",
         inspect.Parameter.KEYWORD_ONLY,
         default=False,
-        annotation=Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")],
+        annotation=Annotated[bool, typer.Option("--json", help=COMMON_HELP["json"])],
     ),
 ]

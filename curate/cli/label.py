@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curate.cli import label_copies
 from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
 from curate.cli.question import question
 
@@ -22,6 +23,7 @@ def register(app: typer.Typer) -> None:
     command(label, "push")(push)
     command(label, "pull")(pull)
     command(label, "open")(open_)
+    label_copies.register(label)
     command(label, "accept")(accept)
     command(label, "review")(review)
     app.add_typer(label, name="label")

@@ -13,7 +13,20 @@ from typing import Annotated, NoReturn, TextIO
 import typer
 
 from curate import __version__
-from curate.cli import collect, dataset, distill, evaluation, explain, images, label, learn, quality, robustness, rounds
+from curate.cli import (
+    classes,
+    collect,
+    dataset,
+    distill,
+    evaluation,
+    explain,
+    images,
+    label,
+    learn,
+    quality,
+    robustness,
+    rounds,
+)
 
 INTERRUPTED = 130
 UNHEARD = 141
@@ -46,7 +59,20 @@ def _options(
     """Options of every command; `--debug` is read in `run`, before the command line is parsed."""
 
 
-for group in (dataset, collect, images, quality, label, learn, distill, evaluation, robustness, explain, rounds):
+for group in (
+    dataset,
+    classes,
+    collect,
+    images,
+    quality,
+    label,
+    learn,
+    distill,
+    evaluation,
+    robustness,
+    explain,
+    rounds,
+):
     group.register(app)
 
 

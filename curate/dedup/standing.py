@@ -50,7 +50,7 @@ def standing(session: Session, proposed: int = 0, descriptor: str = "none") -> D
     """Give what the last search and what people said have come to. No pair is looked at."""
     images = session.scalar(select(func.count()).where(Image.state != ImageState.FORGOTTEN))
     copies = session.scalar(select(func.count()).where(Candidate.state == CandidateState.DUPLICATE))
-    classes = {row.name: row.id for row in session.scalars(select(Class))}
+    classes = {row.name: row.id for row in session.scalars(select(Class).where(Class.retired_at.is_(None)))}
     differing = conflicts(session, classes)
     return DedupReport(images or 0, proposed, groups(session), descriptor, differing, copies or 0)
 

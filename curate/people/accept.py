@@ -10,18 +10,19 @@ from sqlalchemy.orm import Session
 from torch.nn import functional
 
 from curate import runs
+from curate.config import class_key
 from curate.people.sample import falls_within
 from curate.prelabel import predict_unlabelled
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.select import unlabelled
 from db.batches import chunks
+from db.classes import ids_now
 from db.labels import Answer, record, settle
 from db.models import (
     Annotation,
     AnnotationOrigin,
     AnnotationState,
-    Class,
     Image,
     Prediction,
     Review,
@@ -63,8 +64,9 @@ def accept(
     with project.database.write() as session:
         chosen = runs.choose(session, name, [c.name for c in project.settings.classes])
         taken = _taken(session, chosen, limits)
-        ids = {c.name: c.id for c in session.scalars(select(Class))}
-        record(session, (_answer(said, ids[chosen.classes[said.class_index]], chosen) for said in taken))
+        ids = ids_now(session, map(class_key, chosen.classes))  # a class may have been renamed since
+        named = ((said, ids[said.class_index]) for said in taken)
+        record(session, [_answer(said, class_id, chosen) for said, class_id in named if class_id is not None])
         checks = [p.image_id for p in taken if falls_within(p.image_id, check, project.settings, "check")]
         ask(session, checks, ReviewReason.CHECK)
         counts = Counter(chosen.classes[said.class_index] for said in taken)

@@ -9,6 +9,7 @@ from typing import TypeVarTuple
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from db.classes import fates
 from db.models import (
     Annotation,
     AnnotationOrigin,
@@ -66,9 +67,11 @@ def first_answers(session: Session) -> Iterator[First]:
     revisions = select(*columns, *_PERSON).join(AnnotationRevision, AnnotationRevision.annotation_id == Annotation.id)
     query = _with_names(revisions).where(AnnotationRevision.number == 1)
     rows = session.execute(query.order_by(AnnotationRevision.answered_at, AnnotationRevision.id))
+    retired = fates(session)
     for image_id, state, class_id, other, prelabel, seconds, moment, email, number, server in rows:
         person = _name(email, number, server)
-        yield First(person, image_id, state, (class_id, other), prelabel, seconds, moment)
+        counts_as = class_id if class_id is None else retired.get(class_id, class_id)
+        yield First(person, image_id, state, (counts_as, other), prelabel, seconds, moment)
 
 
 _PERSON = (Annotator.email, Annotation.annotator, LabellingProject.server)

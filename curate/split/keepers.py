@@ -11,8 +11,9 @@ from curate.config import class_key
 from curate.split.choose import Keeper
 from curate.split.freeze import latest_snapshot
 from db.batches import chunks
+from db.classes import ids_now
 from db.labels import keeper_labels
-from db.models import Class, Image, Side, Sighting, Snapshot, SnapshotItem
+from db.models import Image, Side, Sighting, Snapshot, SnapshotItem
 
 
 def labelled(session: Session) -> dict[int, list[Keeper]]:
@@ -74,6 +75,5 @@ def _past(session: Session) -> _Past:
 
 
 def class_ids(session: Session, snapshot: Snapshot) -> list[int | None]:
-    """Ids of a snapshot's classes, in its order. A class may be written in another case now, or be gone."""
-    known = {c.key: c.id for c in session.scalars(select(Class))}
-    return [known.get(class_key(name)) for name in snapshot.classes]
+    """Ids of what a snapshot's classes count as now, in its order; None for one that was removed."""
+    return ids_now(session, map(class_key, snapshot.classes))

@@ -1,6 +1,7 @@
 """Tables, as typed classes. A row of `images` is never deleted: what is forgotten stays as a tombstone."""
 
 from db.models.base import Base
+from db.models.classes import ChangeKind, ClassChange
 from db.models.crawling import Host, Search, SearchState
 from db.models.images import (
     PERSON,
@@ -41,7 +42,9 @@ __all__ = [
     "Base",
     "Candidate",
     "CandidateState",
+    "ChangeKind",
     "Class",
+    "ClassChange",
     "DuplicateGroup",
     "DuplicatePair",
     "Host",

@@ -13,15 +13,31 @@ from db.store import relative_path
 
 
 class Class(Base):
-    """One thing to tell apart from the others."""
+    """One thing to tell apart from the others; or, with `retired_at`, what once was one. See `db.classes`."""
 
     __tablename__ = "classes"
+    __table_args__ = (
+        # A class may take the name of one that was merged into it: only among present ones a name stands once.
+        Index(
+            "uq_classes_key_of_present",
+            "key",
+            unique=True,
+            sqlite_where=text("retired_at IS NULL"),
+            postgresql_where=text("retired_at IS NULL"),
+        ),
+    )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    name: Mapped[str] = mapped_column(unique=True)
-    key: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    key: Mapped[str]
     """The name, case-folded: two classes that differ in case alone would be one folder on some disks."""
     position: Mapped[int]
+    retired_at: Mapped[datetime | None]
+    """Since when it is no class any more. The row stays: answers on record say it."""
+    merged_into_id: Mapped[int | None] = mapped_column(ForeignKey("classes.id"))
+    """The class that a retired one counts as; none for one that was removed."""
+    renamed: Mapped[bool] = mapped_column(default=False)
+    """Never a class of its own: the name that `merged_into_id` had once."""
 
 
 class ImageState(StrEnum):

@@ -69,11 +69,15 @@ class AnnotationOrigin(StrEnum):
 
 
 class AnnotationState(StrEnum):
-    """`skipped` is an answer, `deleted` a tombstone, `unusable` names no class of ours; only `active` can count."""
+    """`skipped` is an answer, `deleted` a tombstone, `unusable` names no class of ours; only `active` can count.
+
+    `dropped` names a class that was removed, whose labels were to go with it.
+    """
 
     ACTIVE = "active"
     SKIPPED = "skipped"
     UNUSABLE = "unusable"
+    DROPPED = "dropped"
     DELETED = "deleted"
 
 
@@ -101,7 +105,10 @@ class Prelabel(StrEnum):
 
 
 class Annotation(Base):
-    """One person's, or one import's, answer for one image, as it stands now. Its past is in the revisions."""
+    """One person's, or one import's, answer for one image, as it stands now. Its past is in the revisions.
+
+    The last revision has what was said; `state` and `class_id` have what that counts as under the present classes.
+    """
 
     __tablename__ = "annotations"
 
