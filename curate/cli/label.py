@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from curate.cli import watching
 from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
 from curate.cli.question import question
 
@@ -24,6 +25,7 @@ def register(app: typer.Typer) -> None:
     command(label, "open")(open_)
     command(label, "accept")(accept)
     command(label, "review")(review)
+    watching.register(label)
     app.add_typer(label, name="label")
     command(app, "prelabel")(prelabel)
 
