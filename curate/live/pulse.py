@@ -3,7 +3,7 @@
 import time
 from collections import deque
 
-POLL_SECONDS = 10.0
+POLL_SECONDS = 5.0
 QUIET_SECONDS = 60.0
 """Between two looks without a hint, where hints are known to arrive."""
 _LOOK_AGAIN_SECONDS = 2.0
