@@ -3,6 +3,7 @@
 import json
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -48,6 +49,11 @@ def test_a_label_is_taken_in_as_it_is_made(desk: Desk) -> None:
     assert ended.json["trained"] == ended.json["failed"] == []
 
 
+def labelled(desk: Desk, count: int) -> bool:
+    """Whether so many images have a label."""
+    return len(desk.labels()) == count
+
+
 def test_without_webhooks_looking_finds_them(desk: Desk) -> None:
     """Somebody took the webhook out: labels come in all the same, a little later, and that is said once."""
     with watching(desk) as watch:
@@ -55,7 +61,7 @@ def test_without_webhooks_looking_finds_them(desk: Desk) -> None:
         desk.studio.delete("webhooks", hooks(desk)[0]["id"])
         for place, label in enumerate(("Red", "Green")):
             desk.studio.annotate(desk.task(place), label)
-            watch.until(lambda seen=place + 1: len(desk.labels()) == seen)
+            watch.until(partial(labelled, desk, place + 1))
         watch.until_said("no webhook comes to")
         assert watch.end().json["hints"] == 0
 
