@@ -19,6 +19,7 @@ from tests.watching import Watching, hooks, watching
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
 SETTINGS = {
+    "labelling.hidden": "0",
     "dataset.validation": "2",
     "dataset.target": "20",
     "train.arch": "squeezenet1_1",

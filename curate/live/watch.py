@@ -22,6 +22,8 @@ from labeler.live import USER, Door, LiveServer
 from labeler.projects import NoProjectError
 
 _LONGEST_BACKOFF = 60.0
+_ADVICE = "; run the command again, it goes on where it stopped"
+"""What a command says that ends; the watch does it."""
 _REFUSED = 400
 """Statuses of requests that were not answered begin here."""
 
@@ -115,7 +117,7 @@ class Watch:
             self._backoff = min(_LONGEST_BACKOFF, 2 * self._backoff or 1.0)
             if str(error) != self._trouble:
                 self._trouble = str(error)
-                self._say(f"{error} (trying again)")
+                self._say(f"{self._trouble.removesuffix(_ADVICE)} (trying again)")
             return False
         return True
 
@@ -146,8 +148,8 @@ class Watch:
         if answers:
             rate = self._pulse.rate()
             self._say(
-                f"{answers} answers{f', {rate:.0f} an hour' if rate else ''}; {self._learner.labels} labels of"
-                f" {self.options.every} for the next training; {standing(self.project).open_tasks} tasks open"
+                f"{answers} answers{f', {rate:.0f} an hour' if rate else ''}; {self._learner.labels} of the"
+                f" {self.options.every} labels that start a training; {standing(self.project).open_tasks} tasks open"
             )
 
     def _fill(self) -> None:
