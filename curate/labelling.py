@@ -172,6 +172,10 @@ class Labelling:
         """Whether there is a server to talk to, as far as can be told without asking it."""
         return self.environment.token is not None or self.local.running()
 
+    def known(self) -> LabellingProject | None:
+        """Give the labelling project of the server at hand, as far as is known without asking it."""
+        return known_project(self.dataset(), self.server())
+
     def job_settings(self) -> dict[str, str]:
         """Give the variables by which another process of curate finds the same server."""
         token = self.environment.token

@@ -62,7 +62,7 @@ def loop(
     with alone(project):
         desk.start(progress)
         desk.pull()
-        stands = standing(project)
+        stands = standing(desk)
         if not stands.open_tasks and not desk.push(batch).created and not stands.labels:
             raise DatasetError("there is nothing to label; bring images in with `curate crawl` or `curate import`")
         for number in range(1, rounds + 1):
@@ -72,7 +72,7 @@ def loop(
 def _round(
     project: Project, desk: Labelling, number: int, batch: int, progress: Progress, pause: Callable[[], None]
 ) -> Round:
-    _wait_for_labels(project, desk, batch, progress, pause)
+    _wait_for_labels(desk, batch, progress, pause)
     with project.database.read() as session:
         since = learned_until(session)
     report = split(project)
@@ -90,15 +90,13 @@ def _round(
     )
 
 
-def _wait_for_labels(
-    project: Project, desk: Labelling, batch: int, progress: Progress, pause: Callable[[], None]
-) -> None:
+def _wait_for_labels(desk: Labelling, batch: int, progress: Progress, pause: Callable[[], None]) -> None:
     """Pull until a batch of labels is there, or all that was handed out is answered."""
     with progress.task("waiting for labels", batch, "labels") as task:
         shown = 0
         while True:
             desk.pull()
-            stands = standing(project)
+            stands = standing(desk)
             task.advance(min(stands.labels, batch) - shown)
             shown = min(stands.labels, batch)
             if stands.labels >= batch or (stands.labels and not stands.open_tasks):

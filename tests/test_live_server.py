@@ -357,6 +357,19 @@ def test_only_so_many_predictions_are_computed_at_once(
     assert sorted(answers) == [200, 200, 503]
 
 
+@pytest.mark.parametrize(
+    ("host", "seen"),
+    [("0.0.0.0", "127.0.0.1"), ("localhost", "127.0.0.1"), ("127.0.0.1", "127.0.0.1")],  # noqa: S104
+)
+def test_its_address_is_one_that_label_studio_can_call(project: Project, host: str, seen: str) -> None:
+    """Where it listens everywhere, its address is that of the way to Label Studio."""
+    door = Door(SECRET, Backend(project.database, Model()), lambda: None, lambda: None)
+    with LiveServer(host, 0, door) as server:
+        url = server.url("http://127.0.0.1:8080")
+        assert url == f"http://{seen}:{server.port}"
+        assert httpx.get(f"{url}/health", headers={HEADER: SECRET}, trust_env=False).status_code == 200
+
+
 def test_a_taken_port_is_said(running: Live) -> None:
     """Two servers at one address do not share it silently."""
     behind: Callable[[], None] = lambda: None  # noqa: E731 - nothing to hear

@@ -287,6 +287,16 @@ def test_a_model_can_be_connected_in_label_studio(desk: Desk) -> None:
     assert desk.studio.token not in ended.err + ended.out
 
 
+def test_a_server_of_ours_calls_this_machine_and_no_private_network(desk: Desk) -> None:
+    """What the watch needs is open in a Label Studio that curate starts, and nothing beside it."""
+    for host in ("10.0.0.1", "192.168.1.1", "169.254.169.254", "172.16.0.1", "0.0.0.0", "100.64.0.1"):  # noqa: S104 - asked, not bound
+        hook = {"project": desk.number, "url": f"http://{host}/x"}
+        assert desk.studio.http.post("/api/webhooks/", json=hook).status_code == 403, host
+        model = {"project": desk.number, "url": f"http://{host}/"}
+        assert desk.studio.http.post("/api/ml/", json=model).status_code == 403, host
+    desk.studio.ask("POST", "/api/webhooks/", json={"project": desk.number, "url": "http://127.0.0.1:9/x"})
+
+
 def test_settings_that_make_no_sense_are_refused(desk: Desk, cli: Cli) -> None:
     """Numbers that are none, and an address that is not ours to listen at."""
     for arguments, words in (
@@ -298,6 +308,15 @@ def test_settings_that_make_no_sense_are_refused(desk: Desk, cli: Cli) -> None:
         ran = cli("label", "watch", *arguments, "--project", desk.root, env=desk.env)
         assert ran.code == 2
         assert words in ran.err.splitlines()[-1]
+
+
+def test_tasks_of_a_project_that_is_gone_are_not_open(desk: Desk, cli: Cli) -> None:
+    """After the project was deleted and made anew, the new one is filled, whatever was open in the old one."""
+    desk.labelling.push()
+    desk.studio.delete("projects", desk.number)
+    desk.labelling.start()
+    once = cli("label", "watch", "--once", "--batch", "4", "--json", "--project", desk.root, env=desk.env, check=True)
+    assert once.json["pushed"] == len(desk.remote()) == 4
 
 
 def test_damaged_credentials_are_made_anew(desk: Desk) -> None:

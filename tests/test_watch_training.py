@@ -12,6 +12,7 @@ from sqlalchemy import select
 from curate.edit import set_value
 from curate.live.jobs import Job
 from curate.split import split
+from db.files import process_lives
 from db.models import Run, RunState, Snapshot
 from tests.conftest import Cli
 from tests.labelstudio import Desk, MakeDesk
@@ -91,6 +92,10 @@ def test_labels_train_a_model_and_its_pre_labels_follow(desk: Desk) -> None:
         least = min((t for t in desk.remote()[11:]), key=lambda t: float(t["predictions"][0]["score"]))
         assert task["id"] == least["id"]
         assert [p["model_version"] for p in task["predictions"]] == [name]
+        ask = {"tasks": [{"id": 1, "data": {"image_id": desk.image_of(desk.task(0))}}]}
+        (answer,) = watch.post("/predict", json=ask).json()["results"]  # of an image that it learned from
+        assert answer[0]["model_version"] == name
+        assert answer[0]["result"][0]["value"]["choices"][0] in {"Red", "Green"}
         label(desk, 11, 16)  # with the three from before that is enough again
         watch.until(lambda: len(runs(desk)) == 2)
         watch.until(lambda: not at_it(desk))
@@ -150,11 +155,34 @@ def test_a_stopped_watch_stops_the_training_so_that_it_can_go_on(desk: Desk, cli
     assert ended.code == code
     assert ended.json["trained"] == ended.json["failed"] == []
     assert "run it again to go on" in ended.err.splitlines()[-1]
-    assert not Path(f"/proc/{job}").exists()
+    assert not process_lives(job)
     assert at_it(desk)
     resumed = cli("train", "--resume", "--json", "--project", desk.root, check=True)
     assert resumed.json["run"] == runs(desk)[0].name
     assert [run.state for run in runs(desk)] == [RunState.FINISHED]
+
+
+def test_what_a_killed_watch_left_at_work_is_waited_for(desk: Desk) -> None:
+    """Its training goes on without it: the next watch begins none beside it, and takes what it comes to."""
+    with watching(desk, "--every", "4") as watch:
+        label(desk, 0, 4)
+        watch.until(lambda: at_it(desk))
+        (job,) = children(watch)
+        os.kill(job, signal.SIGSTOP)  # or it might be done before the next watch looks
+        watch.process.kill()
+        watch.left()
+    try:
+        with watching(desk, "--every", "4") as watch:
+            name = runs(desk)[0].name
+            watch.until_said(f"run {name} is being trained by another process; 4 new labels wait for its end")
+            assert process_lives(job)
+            os.kill(job, signal.SIGCONT)
+            watch.until(lambda: len(shown(desk, name)) == 12)
+            assert watch.end().json["trained"] == []
+            assert len(runs(desk)) == 1
+    finally:
+        if process_lives(job):
+            os.kill(job, signal.SIGKILL)
 
 
 @pytest.mark.long
@@ -185,7 +213,7 @@ def interrupt(desk: Desk, ready: Callable[[Watching], object]) -> None:
         watch.close()
     assert ended.code == 130, ended
     assert "Traceback" not in ended.err
-    assert not [job for job in jobs if Path(f"/proc/{job}").exists()]
+    assert not [job for job in jobs if process_lives(job)]
     assert hooks(desk) == []
 
 

@@ -3,26 +3,27 @@
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from curate import runs
+from curate import config, runs
 from curate.labelling import Labelling
 from curate.live.jobs import Ended, Job
 from curate.live.standing import standing, training_elsewhere
 from curate.project import Project
 from curate.select import unanswered, unlabelled
 from curate.split import split
-from db.errors import DatasetError
+from db.errors import ConfigError, DatasetError
 from db.models import Run, RunState
 from db.models.base import now
 
 _TRY_AGAIN_SECONDS = 60.0
-"""After pre-labels that failed."""
+_LONGEST_REST = 3600.0
+"""After pre-labels that failed: the first time, and at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Learner:
         """The run whose predictions people see."""
         self._incomplete = False
         """Whether there are tasks that it has perhaps said nothing of."""
+        self._rest = 0.0
         self._not_before = 0.0
         self._asked = threading.Event()
         self._elsewhere: str | None = None
@@ -78,7 +80,7 @@ class Learner:
     @property
     def labels(self) -> int:
         """How many labels wait for the next training."""
-        return standing(self.project, self._since).labels
+        return standing(self.desk, self._since).labels
 
     def ask(self) -> None:
         """Train now, if there is any new label. May be called from any thread."""
@@ -119,6 +121,8 @@ class Learner:
 
     def _train(self) -> None:
         labels = self.labels
+        if not labels:
+            self._asked.clear()
         if not labels or (labels < self.every and not self._asked.is_set()):
             return
         elsewhere = training_elsewhere(self.project)
@@ -130,8 +134,10 @@ class Learner:
         self._asked.clear()
         self._split_at = now()
         try:
-            snapshot = split(self.project).snapshot
-        except DatasetError as error:
+            # By what curate.toml says by now, as the training will.
+            settings = config.load(self.project.root / config.FILE_NAME)
+            snapshot = split(replace(self.project, settings=settings)).snapshot
+        except (ConfigError, DatasetError) as error:
             self._since = self._split_at
             self._say(str(error))
             return
@@ -161,7 +167,7 @@ class Learner:
             self._note_shown(best.name, self.desk.push_prelabels(best.name))
 
     def _note_shown(self, run: str, sent: int) -> None:
-        self._shown, self._incomplete = run, False
+        self._shown, self._incomplete, self._rest = run, False, 0.0
         self.prelabelled += sent
         if sent:
             self._say(f"{sent} pre-labels of run {run} sent: the least sure image comes next")
@@ -196,6 +202,7 @@ class Learner:
             self._since = self._split_at
             again = f"the next one begins after {self.every} more labels"
         else:
-            self._not_before = time.monotonic() + _TRY_AGAIN_SECONDS
-            again = f"tried again in {_TRY_AGAIN_SECONDS:.0f} s"
+            self._rest = min(_LONGEST_REST, 2 * self._rest or _TRY_AGAIN_SECONDS)
+            self._not_before = time.monotonic() + self._rest
+            again = f"tried again in {self._rest:.0f} s"
         self._say(f"{job.name} failed: {ended.problem} (its log: {ended.log}); {again}")

@@ -9,6 +9,7 @@ from filelock import Timeout
 from sqlalchemy import distinct, func, select
 from sqlalchemy.orm import Session
 
+from curate.labelling import Labelling
 from curate.project import Project
 from db.errors import DatasetError
 from db.models import (
@@ -38,12 +39,13 @@ class Standing:
     open_tasks: int
 
 
-def standing(project: Project, since: datetime = _EPOCH) -> Standing:
-    """Count them; of labels, those alone that came after `since`."""
+def standing(desk: Labelling, since: datetime = _EPOCH) -> Standing:
+    """Count them; of labels, those alone that came after `since`, of tasks, those of the server at hand."""
+    place = desk.known()
     answered = select(Annotation.task_id).where(
         Annotation.task_id.is_not(None), Annotation.state != AnnotationState.DELETED
     )
-    with project.database.read() as session:
+    with desk.project.database.read() as session:
         labels = session.scalar(
             select(func.count(distinct(Label.image_id)))
             .join(AnnotationRevision, AnnotationRevision.annotation_id == Label.annotation_id)
@@ -52,7 +54,11 @@ def standing(project: Project, since: datetime = _EPOCH) -> Standing:
             .where(AnnotationRevision.recorded_at > max(since, learned_until(session)))
         )
         tasks = session.scalar(
-            select(func.count()).where(LabellingTask.state == TaskState.THERE, LabellingTask.id.not_in(answered))
+            select(func.count()).where(
+                LabellingTask.project_id == (place.id if place else None),
+                LabellingTask.state == TaskState.THERE,
+                LabellingTask.id.not_in(answered),
+            )
         )
     return Standing(labels or 0, tasks or 0)
 

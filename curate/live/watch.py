@@ -53,7 +53,7 @@ class WatchReport:
     hints: int = 0
     """Webhooks that arrived and carried our secret."""
     refused: int = 0
-    """Requests to our server that did not."""
+    """Other requests to our server that were not answered: forged, malformed, too large."""
     trained: list[Trained] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
 
@@ -149,12 +149,12 @@ class Watch:
             rate = self._pulse.rate()
             self._say(
                 f"{answers} answers{f', {rate:.0f} an hour' if rate else ''}; {self._learner.labels} of the"
-                f" {self.options.every} labels that start a training; {standing(self.project).open_tasks} tasks open"
+                f" {self.options.every} labels that start a training; {standing(self.desk).open_tasks} tasks open"
             )
 
     def _fill(self) -> None:
         """Hand out more where little is left to do."""
-        enough = standing(self.project).open_tasks >= max(1, self.options.batch // 2)
+        enough = standing(self.desk).open_tasks >= max(1, self.options.batch // 2)
         if enough or time.monotonic() < self._fill_after:
             return
         made = self.desk.push(self.options.batch)
