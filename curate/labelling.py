@@ -172,9 +172,9 @@ class Labelling:
         """Whether there is a server to talk to, as far as can be told without asking it."""
         return self.environment.token is not None or self.local.running()
 
-    def known(self) -> LabellingProject | None:
-        """Give the labelling project of the server at hand, as far as is known without asking it."""
-        return known_project(self.dataset(), self.server())
+    def known(self) -> list[LabellingProject]:
+        """Give the projects of the server at hand, the main one first, as far as is known without asking it."""
+        return known_projects(self.dataset(), self.server())
 
     def job_settings(self) -> dict[str, str]:
         """Give the variables by which another process of curate finds the same server."""

@@ -54,6 +54,10 @@ class Pulse:
         """Whether hints do not arrive."""
         return self._missed >= _MISSED
 
+    def forgive(self) -> None:
+        """Begin to trust in hints anew."""
+        self._missed = 0
+
     def pause(self) -> float:
         """Seconds to wait for a hint before the next look."""
         left = self._told + _NEWS_SECONDS - time.monotonic()

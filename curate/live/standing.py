@@ -40,8 +40,8 @@ class Standing:
 
 
 def standing(desk: Labelling, since: datetime = _EPOCH) -> Standing:
-    """Count them; of labels, those alone that came after `since`, of tasks, those of the server at hand."""
-    place = desk.known()
+    """Count them; of labels, those alone that came after `since`, of tasks, those of the main project there is."""
+    main = next((project.id for project in desk.known() if not project.name), None)
     answered = select(Annotation.task_id).where(
         Annotation.task_id.is_not(None), Annotation.state != AnnotationState.DELETED
     )
@@ -55,12 +55,19 @@ def standing(desk: Labelling, since: datetime = _EPOCH) -> Standing:
         )
         tasks = session.scalar(
             select(func.count()).where(
-                LabellingTask.project_id == (place.id if place else None),
+                LabellingTask.project_id == main,
                 LabellingTask.state == TaskState.THERE,
                 LabellingTask.id.not_in(answered),
             )
         )
     return Standing(labels or 0, tasks or 0)
+
+
+def answers_since(session: Session, moment: datetime) -> int:
+    """How many answers people gave, changed or took back that came in after a moment."""
+    query = select(func.count()).select_from(AnnotationRevision).join(AnnotationRevision.annotation)
+    mine = (Annotation.origin == AnnotationOrigin.LABEL_STUDIO) & (AnnotationRevision.recorded_at > moment)
+    return session.scalar(query.where(mine)) or 0
 
 
 def learned_until(session: Session) -> datetime:

@@ -11,10 +11,11 @@ from curate.live import door
 from curate.live.learning import Failed, Learner, Trained
 from curate.live.model import BestRun
 from curate.live.pulse import POLL_SECONDS, QUIET_SECONDS, Pulse
-from curate.live.standing import alone, standing
+from curate.live.standing import alone, answers_since, standing
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from db.errors import LabelStudioError
+from db.models.base import now
 from labeler.backend import Backend
 from labeler.client import RefusedError
 from labeler.hooks import hook_up, unhook
@@ -47,7 +48,7 @@ class WatchReport:
 
     project: int = 0
     pulled: int = 0
-    """Answers that were new or changed."""
+    """Answers that came in, were changed or taken back meanwhile."""
     pushed: int = 0
     prelabelled: int = 0
     hints: int = 0
@@ -73,6 +74,8 @@ class Watch:
         self._learner = Learner(project, desk, options.every, progress.say, self._woken.set)
         self._server: LiveServer | None = None
         self._hook = ""
+        self._mended = False
+        self._began = now()
         self._pulse = Pulse()
         self._trouble = ""
         self._backoff = 0.0
@@ -131,7 +134,6 @@ class Watch:
         began = time.monotonic()
         found = self.desk.pull()
         self._pulse.beat(found.annotations, hinted=hinted, took=time.monotonic() - began)
-        self.report.pulled += found.annotations
         if found.tasks_gone:
             self._say(f"{found.tasks_gone} tasks were deleted in Label Studio; their labels stay")
         if found.unusable != self._unusable:
@@ -139,9 +141,18 @@ class Watch:
             for said, count in found.unusable.items():
                 self._say(f"{count} answers name no class of this dataset: {said}")
         if self._pulse.deaf and self._hook:
+            self._mend()
+        self._tell()
+
+    def _mend(self) -> None:
+        """Somebody may have taken the webhook out, or made a further project; else the server cannot reach us."""
+        if self._mended:
             self._say(f"no webhook comes to {self._hook}: labels are looked for every {POLL_SECONDS:.0f} s")
             self._hook = ""
-        self._tell()
+            return
+        self._mended = True
+        self._register()
+        self._pulse.forgive()
 
     def _tell(self) -> None:
         answers = self._pulse.news()
@@ -189,10 +200,12 @@ class Watch:
         """
         if self._server is None:
             return
+        secret = door.kept(self.project).secret
         with self.desk.server() as server:
             url = f"{self._server.url(server.url)}/webhook"
             try:
-                hook_up(server, self.report.project, url, door.kept(self.project).secret)
+                for project in self.desk.there(self.desk.dataset(), server):
+                    hook_up(server, project.number, url, secret)
             except LabelStudioError as error:
                 self._say(f"{error}: labels are looked for every {POLL_SECONDS:.0f} s")
             else:
@@ -200,7 +213,8 @@ class Watch:
 
     def _unregister(self) -> None:
         with self.desk.server() as server, suppress(LabelStudioError):
-            unhook(server, self.report.project)
+            for project in self.desk.known():
+                unhook(server, project.number)
 
     def _hint(self) -> None:
         self.report.hints += 1
@@ -208,6 +222,8 @@ class Watch:
         self._woken.set()
 
     def _add_up(self) -> None:
+        with self.project.database.read() as session:
+            self.report.pulled = answers_since(session, self._began)
         self.report.trained, self.report.failed = self._learner.trained, self._learner.failed
         self.report.prelabelled += self._learner.prelabelled
         if self._server is not None:
