@@ -1,6 +1,6 @@
 """Labelling as the commands see it: which server, which project, and what goes to and fro."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -183,11 +183,16 @@ class Labelling:
         """Whether there is a server to talk to, as far as can be told without asking it."""
         return self.environment.token is not None or self.local.running()
 
-    def known(self) -> bool:
-        """Whether a project was made on the server that is in use now, as far as is known here."""
+    def known(self) -> list[LabellingProject]:
+        """Give the projects of the server at hand, the main one first, as far as is known without asking it."""
         if self.environment.token is None and not self.local.exists:
-            return False
-        return bool(known_projects(self.dataset(), self.server()))
+            return []
+        return known_projects(self.dataset(), self.server())
+
+    def job_settings(self) -> dict[str, str]:
+        """Give the variables by which another process of curate finds the same server."""
+        token = self.environment.token
+        return {"CURATE_CACHE": str(self.environment.cache)} | ({"CURATE_LABEL_STUDIO_TOKEN": token} if token else {})
 
     def server(self) -> Server:
         """Give the server: the one a token was given for, or else the one started here. Raises LabelStudioError."""
@@ -372,12 +377,16 @@ def _task_count(session: Session, project: LabellingProject | None) -> int:
 
 
 def _shown(session: Session, run: Run, settings: Settings) -> dict[int, Shown]:
-    """A run's predictions for what is unlabelled, a share of them to be kept from people."""
-    waiting = [image.id for image in unlabelled(session)]
+    """A run's predictions for what is unlabelled."""
+    return shown(session, run, [image.id for image in unlabelled(session)], settings)
+
+
+def shown(session: Session, run: Run, images: Sequence[int], settings: Settings) -> dict[int, Shown]:
+    """Give what a run said of these images, by id, as people see it: a share of it is to be kept from them."""
     checks = set(session.scalars(select(Review.image_id).where(Review.reason == ReviewReason.CHECK)))
     found: dict[int, Shown] = {}
     names = runs.names_now(session, run)
-    for ids in chunks(waiting):
+    for ids in chunks(images):
         columns = select(Prediction.image_id, Prediction.class_index, Prediction.score)
         rows = session.execute(columns.where(Prediction.run_id == run.id, Prediction.image_id.in_(ids)))
         for image_id, index, score in rows:

@@ -3,12 +3,13 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from sqlalchemy import distinct, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from curate.labelling import Labelling
+from curate.live.standing import alone, learned_until, standing
 from curate.prelabel import prelabel
 from curate.progress import QUIET, Progress
 from curate.project import Project
@@ -20,13 +21,7 @@ from db.models import (
     Annotation,
     AnnotationOrigin,
     AnnotationRevision,
-    AnnotationState,
-    Label,
-    LabellingTask,
     Prelabel,
-    Run,
-    RunState,
-    TaskState,
 )
 
 _POLL_SECONDS = 3.0
@@ -47,14 +42,6 @@ class Round:
     pushed: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    """How far the present batch is labelled."""
-
-    labels: int
-    open_tasks: int
-
-
 def _pause() -> None:
     time.sleep(_POLL_SECONDS)
 
@@ -70,39 +57,46 @@ def loop(
     """Go through `rounds` rounds, each as soon as people have labelled `batch` images, and yield each at its end.
 
     `pause` passes the time between two looks for labels. A loop that was stopped is gone on with by running it again.
-    Raises DatasetError when there is nothing to label.
+    Raises DatasetError when there is nothing to label, or another loop or watch is at it.
     """
-    desk.start(progress)
-    desk.pull()
-    if not _standing(project).open_tasks and not desk.push(batch).created and not _standing(project).labels:
-        raise DatasetError("there is nothing to label; bring images in with `curate crawl` or `curate import`")
-    for number in range(1, rounds + 1):
-        _wait_for_labels(project, desk, batch, progress, pause)
-        since = _last_run_began(project)
-        report = split(project)
-        trained = train_run(project, options_from(project), progress=progress)
-        prelabel(project, desk, None, progress)
-        pushed = desk.push(batch)
-        yield Round(
-            round=number,
-            labelled=_labelled(project),
-            complete=sum(not counts.missing for counts in report.classes.values()),
-            run=trained.run,
-            validation_accuracy=trained.result.validation_accuracy,
-            prelabels_accepted=_accepted(project, since),
-            pushed=pushed.created,
-        )
+    with alone(project):
+        desk.start(progress)
+        desk.pull()
+        stands = standing(desk)
+        if not stands.open_tasks and not desk.push(batch).created and not stands.labels:
+            raise DatasetError("there is nothing to label; bring images in with `curate crawl` or `curate import`")
+        for number in range(1, rounds + 1):
+            yield _round(project, desk, number, batch, progress, pause)
 
 
-def _wait_for_labels(
-    project: Project, desk: Labelling, batch: int, progress: Progress, pause: Callable[[], None]
-) -> None:
+def _round(
+    project: Project, desk: Labelling, number: int, batch: int, progress: Progress, pause: Callable[[], None]
+) -> Round:
+    _wait_for_labels(desk, batch, progress, pause)
+    with project.database.read() as session:
+        since = learned_until(session)
+    report = split(project)
+    trained = train_run(project, options_from(project), progress=progress)
+    prelabel(project, desk, None, progress)
+    pushed = desk.push(batch)
+    return Round(
+        round=number,
+        labelled=_labelled(project),
+        complete=sum(not counts.missing for counts in report.classes.values()),
+        run=trained.run,
+        validation_accuracy=trained.result.validation_accuracy,
+        prelabels_accepted=_accepted(project, since),
+        pushed=pushed.created,
+    )
+
+
+def _wait_for_labels(desk: Labelling, batch: int, progress: Progress, pause: Callable[[], None]) -> None:
     """Pull until a batch of labels is there, or all that was handed out is answered."""
     with progress.task("waiting for labels", batch, "labels") as task:
         shown = 0
         while True:
             desk.pull()
-            stands = _standing(project)
+            stands = standing(desk)
             task.advance(min(stands.labels, batch) - shown)
             shown = min(stands.labels, batch)
             if stands.labels >= batch or (stands.labels and not stands.open_tasks):
@@ -112,30 +106,6 @@ def _wait_for_labels(
                     "everything handed out is answered, and no answer is a label; nothing is left to label"
                 )
             pause()
-
-
-def _standing(project: Project) -> _Waiting:
-    """Count labels that no run has learned from, and tasks that nobody has answered."""
-    answered = select(Annotation.task_id).where(
-        Annotation.task_id.is_not(None), Annotation.state != AnnotationState.DELETED
-    )
-    began = _last_run_began(project)
-    with project.database.read() as session:
-        labels = session.scalar(
-            select(func.count(distinct(Label.image_id)))
-            .join(AnnotationRevision, AnnotationRevision.annotation_id == Label.annotation_id)
-            .where(AnnotationRevision.recorded_at > began)  # by our clock, not the server's
-        )
-        tasks = session.scalar(
-            select(func.count()).where(LabellingTask.state == TaskState.THERE, LabellingTask.id.not_in(answered))
-        )
-    return _Waiting(labels or 0, tasks or 0)
-
-
-def _last_run_began(project: Project) -> datetime:
-    with project.database.read() as session:
-        found = session.scalar(select(func.max(Run.started_at)).where(Run.state == RunState.FINISHED))
-    return found or datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _labelled(project: Project) -> int:

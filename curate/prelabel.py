@@ -4,13 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from sqlalchemy import select
-
 from curate import runs
 from curate.labelling import Labelling
 from curate.progress import QUIET, Progress
 from curate.project import Project
-from curate.select import unlabelled
+from curate.select import unanswered, unlabelled
 from db.batches import chunks
 from db.models import Image, Prediction, Run
 from trainer.predict import Answer, Predictor
@@ -46,15 +44,17 @@ def predict_unlabelled(project: Project, run: str | None = None, progress: Progr
     with project.database.read() as session:
         chosen = runs.choose(session, run, [c.name for c in project.settings.classes])
         waiting = unlabelled(session)
-        known = set(session.scalars(select(Prediction.image_id).where(Prediction.run_id == chosen.id)))
-    missing = [image for image in waiting if image.id not in known]
+        missing = unanswered(session, chosen, waiting)
     if missing:
-        _predict(project, chosen, missing, progress)
+        predictor = Predictor.load(project.runs / chosen.name, pictures=len(missing), say=progress.say)
+        predict_images(project, chosen, predictor, missing, progress)
     return PrelabelReport(chosen.name, len(waiting), len(missing))
 
 
-def _predict(project: Project, run: Run, images: Sequence[Image], progress: Progress) -> None:
-    predictor = Predictor.load(project.runs / run.name, pictures=len(images), say=progress.say)
+def predict_images(
+    project: Project, run: Run, predictor: Predictor, images: Sequence[Image], progress: Progress = QUIET
+) -> None:
+    """Put on record what `run`, loaded as `predictor`, says of these images."""
     answers = predictor.stream(partial(project.store.read, image.sha256, image.format) for image in images)
     with progress.task(f"predicting by {run.name}", len(images), "images") as task:
         for batch in chunks(zip(images, answers, strict=True), _BATCH):

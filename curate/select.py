@@ -15,7 +15,7 @@ from curate import runs
 from curate.project import Project
 from db import reviews
 from db.labels import accepted_keepers, keeper_labels
-from db.models import Image, ImageState, Prediction
+from db.models import Image, ImageState, Prediction, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,12 @@ def unlabelled(session: Session) -> list[Image]:
     settled = (settled | accepted_keepers(session).keys()) - reviews.waiting(session).keys()
     query = select(Image).where(Image.is_keeper, Image.state == ImageState.STORED).order_by(Image.id)
     return [image for image in session.scalars(query) if image.id not in settled]
+
+
+def unanswered(session: Session, run: Run, images: Iterable[Image]) -> list[Image]:
+    """Give those of `images` that `run` has said nothing of yet."""
+    known = set(session.scalars(select(Prediction.image_id).where(Prediction.run_id == run.id)))
+    return [image for image in images if image.id not in known]
 
 
 def _missing(project: Project, session: Session) -> dict[str, int]:

@@ -33,6 +33,10 @@ class GoneError(LabelStudioError):
     """What was asked for is not on the server (any more)."""
 
 
+class RefusedError(LabelStudioError):
+    """The server does not take the token: trying again changes nothing."""
+
+
 @dataclass(frozen=True)
 class Server:
     """One Label Studio. `identity` tells it from others; `local` means that curate started it for this project.
@@ -276,6 +280,11 @@ class Server:
         ids = [row["id"] for row in rows if f"/data/{row['file']}" in urls]
         self._call("DELETE", f"/api/projects/{project}/file-uploads", json={"file_upload_ids": ids})
 
+    def ask(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - whatever the API says
+        """Call a route that has no method here; give its JSON, or None where it says nothing."""
+        response = self._call(method, path, **options)
+        return self._read(response) if response.content else None
+
     def _json(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - as below
         return self._read(self._call(method, path, **options))
 
@@ -322,7 +331,7 @@ class Server:
         if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
             # Nobody sees the token of a server that curate started: only there can it have been changed.
             how = "was it changed there?" if self.local else "set CURATE_LABEL_STUDIO_TOKEN anew"
-            return LabelStudioError(f"Label Studio at {self.url} refuses the token ({status}); {how}")
+            return RefusedError(f"Label Studio at {self.url} refuses the token ({status}); {how}")
         if status == httpx.codes.NOT_FOUND:
             return GoneError(f"Label Studio at {self.url} no longer has what was asked for; run the command again")
         if status < httpx.codes.BAD_REQUEST:

@@ -86,7 +86,12 @@ def _forget(dataset: Dataset, project: LabellingProject, run: Run, tasks: Iterab
 
 
 def _prediction(task: LabellingTask, shown: Shown, run: Run) -> dict[str, object]:
+    return {"task": task.number, **prediction(shown, run.name)}
+
+
+def prediction(shown: Shown, version: str) -> dict[str, object]:
+    """Give a prediction as Label Studio takes it."""
     score = round(min(max(shown.score, 0.0), 1.0), 6)  # one outside of 0-1 is dropped there without a word
     # What is hidden has a place in the queue like the others, and chooses nothing.
     result = [] if shown.hidden else choice_result(shown.label)
-    return {"task": task.number, "result": result, "score": score, "model_version": run.name}
+    return {"result": result, "score": score, "model_version": version}

@@ -9,7 +9,7 @@ from db.errors import LabelStudioError
 from db.faults import fault
 from db.models import Image, LabellingProject
 from db.models.base import now
-from labeler.client import Server
+from labeler.client import GoneError, Server
 from labeler.config import CONTROL
 from labeler.dataset import Dataset
 from labeler.guide import guide, is_ours
@@ -18,6 +18,10 @@ from labeler.retired import outdated, retire, withdraw_prelabels
 from labeler.stock import take_stock
 
 _LONGEST_NAME = 30
+
+
+class NoProjectError(GoneError):
+    """There is no project on the server: trying again changes nothing."""
 
 
 class LostError(LabelStudioError):
@@ -136,7 +140,7 @@ def left_behind(dataset: Dataset, identity: str | None) -> list[LabellingProject
 
 
 def the_project(dataset: Dataset, server: Server, name: str = "") -> LabellingProject:
-    """Give the project that was made on `server`. Raises LabelStudioError when there is none yet, or no longer."""
+    """Give the project that was made on `server`. Raises NoProjectError when there is none yet, or no longer."""
     project = known_project(dataset, server, name)
     if project is None and name:
         names = ", ".join(p.name for p in known_projects(dataset, server) if p.name) or "none"
@@ -144,9 +148,9 @@ def the_project(dataset: Dataset, server: Server, name: str = "") -> LabellingPr
             f"no project {name!r} on {server.url}; there is: {names}. Make it with `curate label start --project-name`"
         )
     if project is None:
-        raise LabelStudioError(f"there is no project on {server.url} yet; make it with `curate label start`")
+        raise NoProjectError(f"there is no project on {server.url} yet; make it with `curate label start`")
     if not server.project_exists(project.number):
-        raise LabelStudioError(
+        raise NoProjectError(
             f"Label Studio at {server.url} no longer has project {project.number}; `curate label start --new-project`"
             " makes a new one, and all labels that were pulled stay"
         )

@@ -25,6 +25,13 @@ USER = "curate@localhost.localdomain"
 """Who signs in. The server is on loopback, and its password is this project's alone."""
 _STARTED: list[subprocess.Popen[bytes]] = []
 """Servers of this process, held on to: they outlive it, and Python would warn of a child that nobody waits for."""
+_NOT_TO_BE_CALLED = (
+    "0.0.0.0/8,10.0.0.0/8,100.64.0.0/10,169.254.0.0/16,172.16.0.0/12,192.0.0.0/24,192.0.2.0/24,192.88.99.0/24,"
+    "192.168.0.0/16,198.18.0.0/15,198.51.100.0/24,203.0.113.0/24,224.0.0.0/4,240.0.0.0/4,::/3,2001::/32,2001:20::/28,"
+    "2001:db8::/32,2002::/16,4000::/2,8000::/1"
+)
+"""Networks that the server must not call on anybody's behalf: as it has them itself, without IPv4's loopback, where
+`curate label watch` listens. Its own switches for that would open all private networks."""
 _START_SECONDS = 180
 _STOP_SECONDS = 15
 
@@ -185,6 +192,8 @@ class LocalServer:
             "LABEL_STUDIO_LOCAL_FILES_DOCUMENT_ROOT": str(self.root),
             # Without it every import of predictions counts anew those of the whole project.
             "fflag_fix_back_4620_memory_efficient_predictions_import_08012025_short": "true",
+            "LABEL_STUDIO_USE_DEFAULT_BANNED_SUBNETS": "false",
+            "LABEL_STUDIO_USER_ADDITIONAL_BANNED_SUBNETS": _NOT_TO_BE_CALLED,
         }
 
     def _is_ours(self, pid: int | None) -> bool:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from curate.cli import label_copies
+from curate.cli import label_copies, watching
 from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
 from curate.cli.question import question
 
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     label_copies.register(label)
     command(label, "accept")(accept)
     command(label, "review")(review)
+    watching.register(label)
     app.add_typer(label, name="label")
     command(app, "prelabel")(prelabel)
 
