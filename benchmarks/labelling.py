@@ -21,7 +21,8 @@ from pathlib import Path
 from benchmarks.timing import figure
 from curate import project as projects
 from curate.edit import set_value
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
+from curate.studio import Environment
 from db.batches import chunks
 from db.models import Image, Prediction, Run, RunState, Snapshot
 from labeler.config import choice_result

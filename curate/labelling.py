@@ -1,33 +1,26 @@
 """Labelling as the commands see it: which server, which project, and what goes to and fro."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from pathlib import Path
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from curate import config, runs
-from curate.config import Settings
 from curate.handout import Which, wanted
 from curate.people import crowdlab
 from curate.people.examples import examples
-from curate.people.sample import falls_within
 from curate.permission import NEVER, Permission
 from curate.progress import QUIET, Progress
-from curate.project import Project
 from curate.quality.apply import follow_labels
 from curate.select import unlabelled
-from db.batches import chunks
+from curate.showing import shown
+from curate.studio import Studio
 from db.classes import fates, former
 from db.errors import LabelStudioError
-from db.models import LabellingProject, LabellingTask, Prediction, Review, ReviewReason, Run, TaskState
-from labeler.backup import BackupReport, back_up
+from db.models import LabellingProject, LabellingTask, Run, TaskState
 from labeler.client import Server, is_loopback
 from labeler.dataset import Dataset
-from labeler.install import STEPS, Installation, install, installation
 from labeler.order import keep_order
 from labeler.prelabels import Shown, push_prelabels
 from labeler.projects import (
@@ -43,22 +36,13 @@ from labeler.projects import (
 )
 from labeler.pull import PullReport, pull_annotations
 from labeler.push import push_tasks
-from labeler.reconcile import Reconciled, known_numbers, reconcile
-from labeler.restore import restore
+from labeler.reconcile import reconcile
 from labeler.retired import dropped_answers, take_back
 from labeler.review import show_reviews
-from labeler.server import USER, LocalServer
+from labeler.server import USER
 from labeler.signin import open_signed_in, session_cookie
 from labeler.version import check_version
 from labeler.withdraw import withdraw_tasks
-
-
-@dataclass(frozen=True)
-class Environment:
-    """What labelling takes from the user's machine: where Label Studio is kept, and a token given by hand, if any."""
-
-    cache: Path
-    token: str | None = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -92,13 +76,8 @@ class PushReport:
     tasks: int
 
 
-class Labelling:
-    """One project's labelling."""
-
-    def __init__(self, project: Project, environment: Environment) -> None:
-        self.project = project
-        self.environment = environment
-        self.local = LocalServer(project.private / "label-studio", project.root)
+class Labelling(Studio):
+    """One project's labelling: what goes to and fro."""
 
     def start(
         self, progress: Progress = QUIET, name: str = "", may: Permission = NEVER, *, reset_page: bool = False
@@ -116,9 +95,7 @@ class Labelling:
             if not is_loopback(url):
                 raise LabelStudioError(f"{url} is not this machine; set CURATE_LABEL_STUDIO_TOKEN to label there")
             self._give_up_lost(may)
-            program = installation(self.environment.cache)
-            if not program.ready:
-                _install(program, progress)
+            program = self.installed(progress)
             reconcile(self.project.database, self.local)  # where a restore was cut off before it
             server = self.local.start(program, url)
             if server.url != url:
@@ -159,10 +136,6 @@ class Labelling:
         elif page_is_edited(server, project):
             yield "the labelling page was edited in Label Studio: it stays as it is there"
 
-    def stop(self) -> bool:
-        """Stop the server that `start` started; tell whether it ran."""
-        return self.local.stop()
-
     def status(self, *, show_token: bool = False) -> Standing:
         """Say where the server is, and what it holds. Asks it nothing but whether it lives."""
         if self.environment.token is None and not self.local.exists:
@@ -179,35 +152,18 @@ class Labelling:
         number, tasks = (main.project, main.tasks) if main else (None, 0)
         return Standing(server.url, number, running, tasks, projects, authorization)
 
-    def reachable(self) -> bool:
-        """Whether there is a server to talk to, as far as can be told without asking it."""
-        return self.environment.token is not None or self.local.running()
-
     def known(self) -> list[LabellingProject]:
         """Give the projects of the server at hand, the main one first, as far as is known without asking it."""
         if self.environment.token is None and not self.local.exists:
             return []
         return known_projects(self.dataset(), self.server())
 
-    def job_settings(self) -> dict[str, str]:
-        """Give the variables by which another process of curate finds the same server."""
-        token = self.environment.token
-        return {"CURATE_CACHE": str(self.environment.cache)} | ({"CURATE_LABEL_STUDIO_TOKEN": token} if token else {})
-
-    def server(self) -> Server:
-        """Give the server: the one a token was given for, or else the one started here. Raises LabelStudioError."""
-        token = self.environment.token
-        if token is None:
-            return self.local.server()
-        url = self.project.settings.label_studio.url
-        return Server(url=url, token=token, identity=url, local=False)
-
     def push(self, limit: int | None = None, name: str = "", which: Which = Which.WAITING) -> PushReport:
         """Send unlabelled keepers that have no task yet, the most wanted first, and the best run's predictions.
 
         They go to the main project, or to the one called `name`; `which` says which of them.
         """
-        with self.server() as server, self._alone():
+        with self.server() as server, self.alone():
             dataset = self.dataset()  # not before: the classes may change while we wait
             project = the_project(dataset, server, name)
             self._follow(dataset, server, project)
@@ -220,7 +176,7 @@ class Labelling:
     def pull(self, *, accept_deletions: bool = False, full: bool = False) -> PullReport:
         """Take in what people answered since the last pull, in every project; or all there is, if `full`."""
         dataset = self.dataset()
-        with self.server() as server, self._alone():
+        with self.server() as server, self.alone():
             there = self.there(dataset, server)
             report = PullReport()
             for project in there:
@@ -234,7 +190,7 @@ class Labelling:
 
     def follow_classes(self, progress: Progress = QUIET) -> None:
         """Let the projects in Label Studio follow a change of the classes."""
-        with self.server() as server, self._alone():
+        with self.server() as server, self.alone():
             dataset = self.dataset()
             for project in self.there(dataset, server):
                 self._follow(dataset, server, project, progress)
@@ -248,47 +204,23 @@ class Labelling:
                 take_back(dataset, server, dropped, task.advance)
         follow_classes(dataset, server, project)
 
-    def back_up(self, file: Path | None, progress: Progress = QUIET) -> BackupReport:
-        """Copy this project's Label Studio into one file, also while it runs. Raises LabelStudioError."""
-        self._ours("backed up")
-        name = f"label-studio-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.tar.gz"
-        if file is None or file.is_dir():
-            file = (file or self.project.root / "backups") / name
-        with progress.task("backing up Label Studio", None, "files") as task:
-            return back_up(self.local, file, task.advance)
-
-    def restore(self, file: Path, *, replace_work: bool) -> Reconciled:
-        """Put Label Studio back from a backup; give what is here and not there. Raises LabelStudioError."""
-        self._ours("restored")
-        with self._alone():
-            known = known_numbers(self.project.database, self.local)
-            restore(self.local, file, replace_work=replace_work, known=known)
-            return reconcile(self.project.database, self.local)
-
-    def _ours(self, done: str) -> None:
-        if self.environment.token is not None:
-            raise LabelStudioError(
-                f"Label Studio at {self.project.settings.label_studio.url} is not curate's own, and is {done} where it"
-                " runs (docs/labelling.md says how); without CURATE_LABEL_STUDIO_TOKEN this project's own is meant"
-            )
-
     def withdraw(self) -> int:
         """Delete the tasks of images that were forgotten; give their number. A push or a pull does it too."""
         dataset = self.dataset()
-        with self.server() as server, self._alone():
+        with self.server() as server, self.alone():
             return sum(withdraw_tasks(dataset, server, project) for project in self.there(dataset, server))
 
     def push_prelabels(self, run: str) -> int:
         """Show a run's predictions on the tasks that are there; give how many were sent now."""
         dataset = self.dataset()
-        with self.server() as server, self._alone():
+        with self.server() as server, self.alone():
             projects = self.there(dataset, server)
             return sum(self._push_prelabels(server, dataset, project, run) for project in projects)
 
     def show_reviews(self, reasons: Mapping[int, str]) -> int:
         """Show these images, and no others, in each project's view for review, with their reasons; count the tasks."""
         dataset = self.dataset()
-        with self.server() as server, self._alone():
+        with self.server() as server, self.alone():
             return sum(show_reviews(dataset, server, project, reasons) for project in self.there(dataset, server))
 
     def open(self, name: str = "") -> str:
@@ -335,30 +267,16 @@ class Labelling:
         with self.project.database.read() as session:
             classes = list(dataset.classes)
             run = runs.telling(session, classes) if name is None else runs.choose(session, name, classes)
-            return run, {} if run is None else _shown(session, run, self.project.settings)
+            if run is None:
+                return None, {}
+            waiting = [image.id for image in unlabelled(session)]
+            return run, shown(session, run, waiting, self.project.settings)
 
     def there(self, dataset: Dataset, server: Server) -> list[LabellingProject]:
         """All projects; further ones that were deleted on the server are left out. Raises LabelStudioError."""
         main = the_project(dataset, server)
         projects = known_projects(dataset, server)
         return [p for p in projects if p.id == main.id or server.project_exists(p.number)]
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """Let one process at a time talk to the server: two pushes would each send what the other has not noted yet."""
-        with self.project.lock("labelling"):
-            yield
-
-
-def _install(found: Installation, progress: Progress) -> None:
-    progress.say("installing Label Studio, once for all projects: one to three minutes, 1 GB")
-    with progress.task("installing Label Studio", STEPS, "steps") as task:
-
-        def step(name: str) -> None:
-            progress.say(f"  {name}")
-            task.advance()
-
-        install(found, step)
 
 
 def _answers(server: Server) -> bool:
@@ -374,25 +292,3 @@ def _task_count(session: Session, project: LabellingProject | None) -> int:
         return 0
     query = select(func.count()).where(LabellingTask.project_id == project.id, LabellingTask.state == TaskState.THERE)
     return session.scalar(query) or 0
-
-
-def _shown(session: Session, run: Run, settings: Settings) -> dict[int, Shown]:
-    """A run's predictions for what is unlabelled."""
-    return shown(session, run, [image.id for image in unlabelled(session)], settings)
-
-
-def shown(session: Session, run: Run, images: Sequence[int], settings: Settings) -> dict[int, Shown]:
-    """Give what a run said of these images, by id, as people see it: a share of it is to be kept from them."""
-    checks = set(session.scalars(select(Review.image_id).where(Review.reason == ReviewReason.CHECK)))
-    found: dict[int, Shown] = {}
-    names = runs.names_now(session, run)
-    for ids in chunks(images):
-        columns = select(Prediction.image_id, Prediction.class_index, Prediction.score)
-        rows = session.execute(columns.where(Prediction.run_id == run.id, Prediction.image_id.in_(ids)))
-        for image_id, index, score in rows:
-            # Whoever is to check what a run said must not be told it.
-            hidden = image_id in checks or falls_within(image_id, settings.labelling.hidden, settings)
-            label = names[index]
-            if label is not None:  # else the page has no choice for it
-                found[image_id] = Shown(label, score, hidden)
-    return found

@@ -17,12 +17,13 @@ from curate.cli import show, show_crawl, show_images
 from curate.crawl.account import account
 from curate.demo.draw import CLASSES, draw
 from curate.explaining import Asked, explain_pictures
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
 from curate.pages.duplicates import write_duplicates
 from curate.pages.evaluation import write_evaluation
 from curate.project import Project, open_project
 from curate.robustness import measure_run
 from curate.status import status
+from curate.studio import Environment
 from curate.why import why
 from labeler.server import USER
 from labeler.signin import session_cookie

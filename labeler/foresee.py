@@ -10,11 +10,12 @@ from sqlalchemy.orm import Session
 from db.batches import chunks
 from db.labels import Answer, counting, differs
 from db.models import Annotation, AnnotationState, LabellingProject, LabellingTask, Run, TaskState
+from labeler.answers import answers_of, mendable
 from labeler.client import Server
 from labeler.dataset import Dataset
 from labeler.known import adds_up, answers_known, tombstone
 from labeler.prelabels import Shown
-from labeler.pull import PullReport, answers_of, mendable
+from labeler.pull import PullReport
 from labeler.push import unconfirmed, without_task
 from labeler.stock import Stock, take_stock, too_many
 from labeler.withdraw import forgotten
@@ -126,7 +127,7 @@ def foresee_mended(dataset: Dataset, plan: PullPlan) -> None:
     report = PullReport()
     with dataset.database.read() as session:
         known = {change.image for change in plan.changes}
-        mended = [answer for answer in mendable(session, dataset, report) if answer.image_id not in known]
+        mended = [answer for answer in mendable(session, dataset, report.unusable) if answer.image_id not in known]
         plan.changes += _compared(session, dataset, 0, mended)
     plan.unusable = report.unusable
 

@@ -4,7 +4,8 @@ It sends no data along, and is known again by its header, whatever its address i
 """
 
 from db.errors import LabelStudioError
-from labeler.client import RefusedError, Server
+from labeler.client import Server
+from labeler.wire import RefusedError
 
 HEADER = "Curate-Secret"
 """Carries what tells our webhook from a forged one."""

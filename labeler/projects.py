@@ -9,13 +9,14 @@ from db.errors import LabelStudioError
 from db.faults import fault
 from db.models import Image, LabellingProject
 from db.models.base import now
-from labeler.client import GoneError, Server
+from labeler.client import Server
 from labeler.config import CONTROL
 from labeler.dataset import Dataset
 from labeler.guide import guide, is_ours
 from labeler.page import follow
 from labeler.retired import outdated, retire, withdraw_prelabels
 from labeler.stock import take_stock
+from labeler.wire import GoneError
 
 _LONGEST_NAME = 30
 

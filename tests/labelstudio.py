@@ -17,8 +17,9 @@ from sqlalchemy import func, select
 from curate import project as projects
 from curate.edit import set_value
 from curate.ingest.folder import import_folder
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
 from curate.project import Project
+from curate.studio import Environment
 from db.labels import keeper_labels
 from db.models import (
     Annotation,

@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from curate import project as projects
 from curate.edit import set_value
 from curate.ingest.folder import import_folder
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
+from curate.studio import Environment
 from db.models import AnnotationState, Other, Prelabel
 from labeler.server import USER
 from labeler.signin import session_cookie

@@ -9,10 +9,11 @@ import pytest
 from curate.comparing import compare, mcnemar
 from curate.dedup.word import join
 from curate.forget import forget
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
 from curate.pages.comparison import write_comparison
 from curate.pages.pictures import pictures_by_hash
 from curate.project import Project
+from curate.studio import Environment
 from db.errors import DatasetError
 from tests.conftest import Cli
 from tests.judging import fill, number_of, pretend

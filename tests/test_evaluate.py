@@ -10,11 +10,12 @@ import pytest
 from curate.evaluating import bins, evaluation
 from curate.forget import forget
 from curate.ingest.folder import import_folder
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
 from curate.pages.evaluation import write_evaluation
 from curate.project import Project
 from curate.runs import REPORT, SHEET
 from curate.split import split
+from curate.studio import Environment
 from curate.training import options_from, train_run
 from db.errors import DatasetError
 from tests.conftest import Cli

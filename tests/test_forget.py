@@ -17,9 +17,10 @@ from curate.forget import ForgetReport, forget
 from curate.ingest.decide import decide
 from curate.ingest.folder import import_folder
 from curate.ingest.intake import Collecting, Intake, Offer, register
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
 from curate.project import Project, open_project
 from curate.split import split
+from curate.studio import Environment
 from curate.training import options_from, train_run
 from db.errors import DatasetError
 from db.labels import Answer, record

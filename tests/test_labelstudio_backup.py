@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from curate import project as projects
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
+from curate.studio import Environment
 from db.errors import LabelStudioError
 from db.models import AnnotationState
 from labeler.backup import DATABASE

@@ -3,7 +3,8 @@
 from typing import Any
 
 from curate.forget import forget
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
+from curate.studio import Environment
 from tests import prepare
 from tests.conftest import Cli
 from tests.labelstudio import Desk, MakeDesk

@@ -9,7 +9,8 @@ import jwt
 import pytest
 
 from curate import project as projects
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
+from curate.studio import Environment
 from db.errors import LabelStudioError
 from labeler.client import Server
 from tests.conftest import Cli, Ran

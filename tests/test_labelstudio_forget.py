@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy import select
 
 from curate.forget import Tasks, forget
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
+from curate.studio import Environment
 from db.models import LabellingTask, TaskState
 from tests import prepare
 from tests.conftest import Cli

@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from curate.forget import forget
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
 from curate.permission import Permission
+from curate.studio import Environment
 from db.errors import LabelStudioError
 from db.models import Annotation, AnnotationState, LabellingProject, LabellingTask, TaskState
 from labeler import client

@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from curate import project as projects
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
+from curate.studio import Environment
 from db.errors import LabelStudioError
 from labeler.server import USER, LocalServer, _lives
 from labeler.signin import session_cookie

@@ -14,8 +14,9 @@ from curate.demo.annotator import Annotator
 from curate.demo.draw import draw
 from curate.demo.web import serve
 from curate.demo.world import World
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
 from curate.project import open_project
+from curate.studio import Environment
 from docs.check import problems
 from docs.reference import reference
 from tests import prepare

@@ -24,10 +24,11 @@ from curate.dedup.search import dedup
 from curate.dedup.word import join, take_apart
 from curate.forget import forget
 from curate.ingest.folder import import_folder
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
 from curate.project import Project, create, open_project
 from curate.split import SplitReport, split
 from curate.split.folds import folds
+from curate.studio import Environment
 from db.errors import DatasetError
 from db.labels import Answer, keeper_labels, record
 from db.models import AnnotationOrigin, AnnotationState, Image, ImageState, Side, Sighting, Snapshot, SnapshotItem

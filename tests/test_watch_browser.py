@@ -9,7 +9,8 @@ from sqlalchemy import select
 
 from curate import project as projects
 from curate.edit import set_value
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
+from curate.studio import Environment
 from db.models import Prelabel, Run
 from labeler.server import USER
 from labeler.signin import session_cookie

@@ -2,9 +2,10 @@
 
 from enum import StrEnum
 
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
 from curate.progress import QUIET, Progress
 from curate.project import Project
+from curate.studio import Environment
 from db.errors import LabelStudioError
 
 

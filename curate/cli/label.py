@@ -34,9 +34,10 @@ def register(app: typer.Typer) -> None:
 def labelling(around: Surroundings) -> "Labelling":
     """Labelling of the project at hand, with what the environment says of it."""
     from curate import labelling as stage
+    from curate.studio import Environment
 
     token = os.environ.get("CURATE_LABEL_STUDIO_TOKEN", "").strip() or None
-    return stage.Labelling(around.project(), stage.Environment(cache(), token))
+    return stage.Labelling(around.project(), Environment(cache(), token))
 
 
 def cache() -> Path:

@@ -16,11 +16,12 @@ from curate.dedup.search import dedup
 from curate.demo.annotator import Annotator
 from curate.demo.web import serve
 from curate.demo.world import World
-from curate.labelling import Environment, Labelling
+from curate.labelling import Labelling
 from curate.loop import Round, loop
 from curate.predicting import predict_files
 from curate.progress import Progress
 from curate.project import Project
+from curate.studio import Environment
 from db.errors import ConfigError
 from db.files import write_atomically
 

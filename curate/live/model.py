@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curate import runs
-from curate.labelling import shown
 from curate.project import Project
 from curate.select import unanswered
+from curate.showing import shown
 from db.batches import chunks
 from db.models import Image, Run, RunState
 from labeler.backend import Answers

@@ -17,10 +17,10 @@ from curate.project import Project
 from db.errors import LabelStudioError
 from db.models.base import now
 from labeler.backend import Backend
-from labeler.client import RefusedError
 from labeler.hooks import hook_up, unhook
 from labeler.live import USER, Door, LiveServer
 from labeler.projects import NoProjectError
+from labeler.wire import RefusedError
 
 _LONGEST_BACKOFF = 60.0
 _ADVICE = "; run the command again, it goes on where it stopped"
