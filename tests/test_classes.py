@@ -41,6 +41,7 @@ MakeProject = Callable[..., Project]
 def change(project: Project, kind: str, *names: str, into: str = "", drop: bool = False) -> Project:
     """Change the classes and give the project as the next command sees it."""
     change_classes(project, Change(ChangeKind(kind), names, into), drop_labels=drop)
+    project.database.close()  # opening reads the file beside SQLite: with it open twice, a process loses its locks
     return projects.open_project(project.root)
 
 

@@ -52,7 +52,7 @@ class Kept:
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
-    """Five images, three of them on the server, one answered; the backup; then the server is stopped."""
+    """Five images, three of them on the server, two answered; the backup; then the server is stopped."""
     place = tmp_path_factory.mktemp("kept")
     folder = place / "project"
     project = unchecked(folder, ("Red", "Green"))
@@ -61,6 +61,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     with started(folder) as local, person(local) as studio, desk_of(folder, studio) as desk:
         desk.labelling.push(3)
         studio.annotate(desk.task(0), "Red")
+        studio.annotate(desk.task(2), "Red")
         desk.labelling.pull()
         upload = {"file": ("note.png", b"\x89PNG\r\n\x1a\n" + bytes(64), "image/png")}
         studio.ask("POST", f"/api/projects/{desk.number}/import", params={"commit_to_project": "false"}, files=upload)
@@ -98,7 +99,7 @@ def test_a_backup_of_a_running_server_is_whole_and_private(kept: Kept) -> None:
     assert {name: kept.report[name] for name in ("projects", "tasks", "annotations")} == {
         "projects": 1,
         "tasks": 3,
-        "annotations": 1,
+        "annotations": 2,
     }
     with tarfile.open(kept.backup) as archive:
         names = archive.getnames()
@@ -140,6 +141,7 @@ def test_what_was_made_since_converges(copy: Kept, cli: Cli) -> None:
         studio.edit(desk.remote()[0]["annotations"][0]["id"], "Green")
         studio.annotate(second, "Red")
         studio.annotate(fourth, "Green")
+        studio.delete("annotations", desk.remote()[2]["annotations"][0]["id"])
         desk.labelling.pull()
         labels = desk.labels()
         images = {number: desk.image_of(number) for number in (first, second, third, fourth, fifth)}
@@ -151,7 +153,8 @@ def test_what_was_made_since_converges(copy: Kept, cli: Cli) -> None:
     assert done == {"tasks": 2, "answers": 2}
     with started(copy.folder) as local, person(local) as studio, desk_of(copy.folder, studio) as desk:
         assert desk.labels() == labels  # the edit, and both answers that the server forgot
-        assert (desk.labelling.pull().annotations, desk.labels()) == (0, labels)
+        labels[images[third]] = "Red"  # what was deleted since is back
+        assert (desk.labelling.pull().annotations, desk.labels()) == (1, labels)
         assert desk.labelling.push().created == 1  # the fourth has its label
         numbers = [task["id"] for task in desk.remote()]
         assert numbers[:3] == [first, second, third]
@@ -279,7 +282,7 @@ def test_another_projects_backup_is_not_taken_unasked(copy: Kept) -> None:
     before = everything(copy)
     with (
         desk_of(copy.folder, None) as desk,  # type: ignore[arg-type]
-        pytest.raises(LabelStudioError, match="has 1 projects, 3 tasks, 1 answers, 1 uploads that"),
+        pytest.raises(LabelStudioError, match="has 1 projects, 3 tasks, 2 answers, 1 uploads that"),
     ):
         desk.labelling.restore(copy.backup, replace_work=False)
     assert everything(copy) == before

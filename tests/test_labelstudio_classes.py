@@ -11,7 +11,7 @@ from curate.classes.apply import change_classes
 from curate.classes.change import Change
 from curate.classes.studio import There, follow
 from curate.labelling import Labelling
-from db.models import AnnotationState, ChangeKind, LabellingProject, Prelabel
+from db.models import AnnotationState, ChangeKind, LabellingProject, Other, Prelabel
 from tests.conftest import Cli
 from tests.labelstudio import Desk, MakeDesk, free_port, result
 
@@ -23,6 +23,7 @@ def change(desk: Desk, kind: str, *names: str, into: str = "", drop: bool = Fals
     project, _ = change_classes(desk.project, Change(ChangeKind(kind), names, into), drop_labels=drop)
     if there:
         assert follow(project, desk.labelling.environment) is There.FOLLOWED
+    project.database.close()  # opening reads the file beside SQLite: with it open twice, a process loses its locks
     project = projects.open_project(project.root)
     return Desk(project, Labelling(project, desk.labelling.environment), desk.studio)
 
@@ -33,14 +34,21 @@ def page(desk: Desk) -> dict[str, Any]:
     return found
 
 
+def choices(desk: Desk) -> tuple[list[str], list[str]]:
+    """What is on the page: choices that people see, and those that are there for the sake of answers that say them."""
+    seen, _, unseen = page(desk)["label_config"].partition("display:none")
+    shown, kept = (re.findall(r'<Choice value="([^"]*)"', part) for part in (seen, unseen))
+    return [name for name in shown if name not in {other.caption for other in Other}], kept
+
+
 def offered(desk: Desk) -> list[str]:
-    """What a person can pick."""
-    return re.findall(r'<Choice value="([^"]*)"', page(desk)["label_config"].partition("display:none")[0])
+    """The classes that a person can pick."""
+    return choices(desk)[0]
 
 
 def hidden(desk: Desk) -> list[str]:
-    """Choices that are on the page for the sake of answers that say them."""
-    return re.findall(r'<Choice value="([^"]*)"', page(desk)["label_config"].partition("display:none")[2])
+    """Choices that nobody sees."""
+    return choices(desk)[1]
 
 
 def refused_by_its_own_page(desk: Desk) -> bool:
@@ -217,6 +225,28 @@ def test_a_hidden_choice_is_never_picked_unasked(make_desk: MakeDesk) -> None:
     config = page(renamed)["label_config"]
     assert re.findall(r'value="Red" hotkey="([^"]*)"', config) == ["ctrl+alt+shift+f19"]
     assert "Red counts as Crimson now" in config
+
+
+def test_the_page_stays_ours(desk: Desk, cli: Cli) -> None:
+    """With hidden choices it is no page that somebody edited: nothing is said of it, and nothing sent again."""
+    renamed = change(desk, "rename", "Red", into="Crimson")
+    before = page(renamed)
+    ran = cli("label", "start", "--project", renamed.root, env=renamed.env, check=True)
+    assert "edited" not in ran.err
+    assert page(renamed) == before
+    again = change(renamed, "rename", "Crimson", into="Red")
+    assert (offered(again), hidden(again)) == (["Red", "Green", "Blue"], [])
+
+
+def test_a_page_that_a_person_edited_follows(desk: Desk) -> None:
+    """What was added by hand stays; a class that was merged can no longer be picked, a new one can."""
+    edited = page(desk)["label_config"].replace("<View ", '<View><Header value="Look twice"/></View><View ', 1)
+    edited = f"<View>{edited}</View>"
+    desk.studio.ask("PATCH", f"/api/projects/{desk.number}/", json={"label_config": edited})
+    merged = change(change(desk, "merge", "Red", into="Green"), "add", "Pink")
+    assert (offered(merged), hidden(merged)) == (["Green", "Blue", "Pink"], ["Red"])
+    assert "Look twice" in page(merged)["label_config"]
+    assert not refused_by_its_own_page(merged)
 
 
 def test_drafts_and_skips_keep_their_choice(make_desk: MakeDesk) -> None:
