@@ -158,10 +158,9 @@ class Watch:
         answers = self._pulse.news()
         if answers:
             rate = self._pulse.rate()
-            self._say(
-                f"{answers} answers{f', {rate:.0f} an hour' if rate else ''}; {self._learner.labels} of the"
-                f" {self.options.every} labels that start a training; {standing(self.desk).open_tasks} tasks open"
-            )
+            learned = f"{self._learner.labels} labels since the last training ({self.options.every} start one)"
+            open_tasks = standing(self.desk).open_tasks
+            self._say(f"{answers} answers{f', {rate:.0f} an hour' if rate else ''}; {learned}; {open_tasks} tasks open")
 
     def _fill(self) -> None:
         """Hand out more where little is left to do."""
