@@ -12,10 +12,11 @@ from curate.people import crowdlab
 from curate.people.examples import examples
 from curate.permission import NEVER, Permission
 from curate.progress import QUIET, Progress
+from curate.project import Project
 from curate.quality.apply import follow_labels
 from curate.select import unlabelled
 from curate.showing import shown
-from curate.studio import Studio
+from curate.studio import Environment, Studio
 from db.classes import fates, former
 from db.errors import LabelStudioError
 from db.models import LabellingProject, LabellingTask, Run, TaskState
@@ -78,6 +79,10 @@ class PushReport:
 
 class Labelling(Studio):
     """One project's labelling: what goes to and fro."""
+
+    def __init__(self, project: Project, environment: Environment) -> None:
+        super().__init__(project, environment)
+        self._settled: dict[int, int] = {}
 
     def start(
         self, progress: Progress = QUIET, name: str = "", may: Permission = NEVER, *, reset_page: bool = False
@@ -180,7 +185,9 @@ class Labelling(Studio):
             there = self.there(dataset, server)
             report = PullReport()
             for project in there:
-                more = pull_annotations(dataset, server, project, accept_deletions=accept_deletions, full=full)
+                more = pull_annotations(
+                    dataset, server, project, accept_deletions=accept_deletions, full=full, settled=self._settled
+                )
                 report = report.with_more(more)
             gone = {p.name for p in known_projects(dataset, server)} - {p.name for p in there}
         crowdlab.settle(self.project)

@@ -13,7 +13,7 @@ from db.models import Annotation, AnnotationState, LabellingProject, LabellingTa
 from labeler.answers import answers_of, mendable
 from labeler.client import Server
 from labeler.dataset import Dataset
-from labeler.known import adds_up, answers_known, tombstone
+from labeler.known import answers_known, tombstone, unaccounted
 from labeler.prelabels import Shown
 from labeler.pull import PullReport
 from labeler.push import unconfirmed, without_task
@@ -115,7 +115,7 @@ def foresee_pull(
     plan.stops |= stock.suspicious
     since = None if full else project.pulled_until
     changes = _changes(dataset, server, project, deleting, since)
-    if since is not None and not changes and not adds_up(dataset, project, stock):
+    if since is not None and not changes and unaccounted(dataset, project, stock):
         changes = _changes(dataset, server, project, deleting, None)
     plan.changes += changes
     deleted = sum(change.what == "deleted" for change in changes)

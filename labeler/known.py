@@ -59,7 +59,7 @@ def answers_known(session: Session, project: LabellingProject, *but: AnnotationS
     return session.scalar(query.where(mine, Annotation.state.not_in(but))) or 0
 
 
-def adds_up(dataset: Dataset, project: LabellingProject, stock: Stock) -> bool:
-    """Whether we know of as many answers as the server counted, skips left out."""
+def unaccounted(dataset: Dataset, project: LabellingProject, stock: Stock) -> int:
+    """How many answers, skips left out, the server counts that we do not know of; below 0, the other way round."""
     with dataset.database.read() as session:
-        return answers_known(session, project, AnnotationState.DELETED, AnnotationState.SKIPPED) == stock.answers
+        return stock.answers - answers_known(session, project, AnnotationState.DELETED, AnnotationState.SKIPPED)

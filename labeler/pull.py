@@ -16,7 +16,7 @@ from labeler.ahead import ahead
 from labeler.answers import answers_of, mendable
 from labeler.client import Server
 from labeler.dataset import Dataset
-from labeler.known import adds_up, answers_known, release_keys
+from labeler.known import answers_known, release_keys, unaccounted
 from labeler.order import keep_order
 from labeler.people import learn_names
 from labeler.stock import adopt, note_gone, take_stock, too_many
@@ -67,8 +67,12 @@ def pull_annotations(
     *,
     accept_deletions: bool = False,
     full: bool = False,
+    settled: dict[int, int] | None = None,
 ) -> PullReport:
     """Take in every answer that changed since the last pull, or all where `full` says so.
+
+    Where the server counts other answers than we know of, all are read too. `settled` remembers, by project, what was
+    unaccounted for after that: so whoever pulls again and again does not read all each time.
 
     Raises LabelStudioError, and takes nothing away, when the project is gone, or when more than a few tasks or answers
     have vanished and `accept_deletions` does not say that this was meant.
@@ -81,10 +85,13 @@ def pull_annotations(
     report.doubled = adopted.doubled
     since = None if full or adopted.found else project.pulled_until
     _read(dataset, server, project, since, report, accept_deletions=accept_deletions)
-    if since is not None and not report.annotations and not adds_up(dataset, project, stock):
-        # Whatever it was (a clock set back, answers moved by an action of the server's): what it says has changed is
-        # not all that has.
-        _read(dataset, server, project, None, report, accept_deletions=accept_deletions)
+    if since is not None and not report.annotations:
+        settled = {} if settled is None else settled
+        if unaccounted(dataset, project, stock) != settled.get(project.id, 0):
+            # Whatever it was (a clock set back, answers moved by an action of the server's): what it says has changed
+            # is not all that has.
+            _read(dataset, server, project, None, report, accept_deletions=accept_deletions)
+        settled[project.id] = unaccounted(dataset, project, stock)
     _look_again(dataset, report)
     if learn_names(dataset, server):
         keep_order(dataset, server, project)  # with several people it is another way

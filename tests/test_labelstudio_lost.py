@@ -19,7 +19,9 @@ from labeler import client
 from tests import prepare
 from tests.conftest import Cli
 from tests.environment import clean_env
-from tests.labelstudio import Desk, MakeDesk
+from tests.labelstudio import Desk, MakeDesk, Studio
+from tests.relay import relay
+from tests.test_labelstudio_faults import at
 
 
 def rows(desk: Desk) -> list[LabellingProject]:
@@ -242,6 +244,31 @@ def test_a_clock_set_back_hides_no_answer(make_desk: MakeDesk) -> None:
     desk.studio.annotate(desk.task(1), "Green")
     assert desk.labelling.pull().created == 1
     assert sorted(desk.labels().values()) == ["Green", "Red"]
+
+
+def test_what_does_not_add_up_is_read_once(make_desk: MakeDesk, studio: Studio) -> None:
+    """Whoever pulls again and again, as `curate label watch` does, reads everything for it once, not each time."""
+    with relay(studio.url) as between:
+        desk = at(make_desk(3, start=False), between.url)
+        desk.labelling.start()
+        desk.labelling.push()
+        first, _, last = desk.studio.ask("GET", "/api/tasks", params=as_sent(desk))["tasks"]
+        desk.studio.delete("tasks", last["id"])
+        copies = [{"data": first["data"] | {"note": "mine"}}, {"data": last["data"]}]
+        desk.studio.ask("POST", f"/api/projects/{desk.number}/import", json=copies)  # one is among ours by its number
+        desk.labelling.push()
+        desk.studio.annotate(desk.task(2), "Red")
+        desk.studio.annotate(first["id"], "Red")
+        desk.labelling.pull()
+
+        def whole() -> int:
+            before = len(between.asked)
+            desk.labelling.pull()
+            asked = [path for method, path in between.asked[before:] if "fields=all" in path]
+            return sum("tasks%3Aupdated_at" not in path for path in asked)
+
+        assert [whole() for _ in range(3)] == [1, 0, 0]
+        desk.project.database.close()
 
 
 def test_everything_can_be_read_again(make_desk: MakeDesk, cli: Cli) -> None:
