@@ -159,9 +159,8 @@ class Labelling(Studio):
 
     def known(self) -> list[LabellingProject]:
         """Give the projects of the server at hand, the main one first, as far as is known without asking it."""
-        if self.environment.token is None and not self.local.exists:
-            return []
-        return known_projects(self.dataset(), self.server())
+        there = self.environment.token is not None or self.local.exists
+        return known_projects(self.dataset(), self.server()) if there else []
 
     def push(self, limit: int | None = None, name: str = "", which: Which = Which.WAITING) -> PushReport:
         """Send unlabelled keepers that have no task yet, the most wanted first, and the best run's predictions.
@@ -221,8 +220,8 @@ class Labelling(Studio):
         """Show a run's predictions on the tasks that are there; give how many were sent now."""
         dataset = self.dataset()
         with self.server() as server, self.alone():
-            projects = self.there(dataset, server)
-            return sum(self._push_prelabels(server, dataset, project, run) for project in projects)
+            there = self.there(dataset, server)
+            return sum(self._push_prelabels(server, dataset, project, run) for project in there)
 
     def show_reviews(self, reasons: Mapping[int, str]) -> int:
         """Show these images, and no others, in each project's view for review, with their reasons; count the tasks."""
