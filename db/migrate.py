@@ -18,7 +18,6 @@ from db.errors import DatabaseError
 from db.faults import fault
 from db.files import TEMPORARY, sweep, sync_folder
 
-_MAGIC = b"SQLite format 3\x00"
 _QUICK_CHECK_UP_TO = 64 * 2**20
 """Bytes. A full check reads the whole file (about 0.5 s a gigabyte), so larger files get it in `db check` only."""
 
@@ -38,16 +37,18 @@ def standing(path: Path) -> Standing:
     """
     if not path.exists():
         return Standing.MISSING
-    try:
-        with path.open("rb") as file:
-            beginning = file.read(len(_MAGIC))
-    except OSError as error:
-        raise DatabaseError(f"{path} cannot be read: {error.strerror}. Check [database] url in curate.toml.") from error
-    if beginning != _MAGIC:
-        raise DatabaseError(f"{path} is no SQLite database. Point [database] url in curate.toml elsewhere.")
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise DatabaseError(f"{path} cannot be read. Check [database] url in curate.toml.")
+    # By SQLite alone: to open the file ourselves, and close it, would give up the locks that a connection of this
+    # process has on it (fcntl(2)).
+    no_database = DatabaseError(f"{path} is no SQLite database. Point [database] url in curate.toml elsewhere.")
+    if not path.stat().st_size:
+        raise no_database
     try:
         revision = _revision(path)
     except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+            raise no_database from None
         raise DatabaseError(
             f"{path} is damaged ({error}). Put back a copy from the `backups` folder beside it."
         ) from error

@@ -3,6 +3,8 @@
 import multiprocessing
 import shutil
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
@@ -272,3 +274,16 @@ def test_a_backup_is_taken_while_others_write(database: Path) -> None:
     opened.close()
     assert migrate.standing(saved) is Standing.CURRENT
     assert rows(saved) == (1, 1)
+
+
+def test_a_look_leaves_the_locks_of_this_process_alone(database: Path) -> None:
+    """While a transaction is open here, another process cannot write, however often the database is looked at."""
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")  # whose locks are those of the file itself
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseError):
+            migrate.standing(database)
+        script = f"import sqlite3; sqlite3.connect({str(database)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
+        tried = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        assert "locked" in tried.stderr
+        connection.execute("ROLLBACK")

@@ -16,9 +16,9 @@ def upgrade() -> None:
         table.add_column(sa.Column("other", sa.String(length=32), nullable=True))
         table.drop_constraint("ck_labels_class_unless_conflict", type_="check")
         table.create_check_constraint(
-            "ck_labels_decided_unless_conflict", "conflict = (class_id IS NULL AND other IS NULL)"
+            op.f("ck_labels_decided_unless_conflict"), "conflict = (class_id IS NULL AND other IS NULL)"
         )
-        table.create_check_constraint("ck_labels_one_decision", "class_id IS NULL OR other IS NULL")
+        table.create_check_constraint(op.f("ck_labels_one_decision"), "class_id IS NULL OR other IS NULL")
     with op.batch_alter_table("labelling_projects") as table:
         table.add_column(sa.Column("name", sa.String(), nullable=False, server_default=""))
     with op.batch_alter_table("labelling_projects") as table:
