@@ -39,7 +39,7 @@ from db.models import (
 )
 from db.models.base import now
 from db.reasons import Reason
-from trainer import cache
+from trainer import cache, features
 
 
 class Tasks(StrEnum):
@@ -96,6 +96,7 @@ def forget(project: Project, given: str, desk: Labelling, progress: Progress = Q
         project.store.remove(image.sha256, image.format)
         fault("image.removed")
     cache.discard(project.private / "pixels", {image.sha256 for image in images})
+    features.discard(project.private / features.FOLDER, {image.sha256 for image in images})
     discard_pictures(project.runs, {image.sha256 for image in images})
     tasks = _withdraw(project, wanted.images, desk, progress)
     return ForgetReport([Removed(image.id, image.sha256) for image in images], addresses, copies, tasks)

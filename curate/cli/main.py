@@ -26,6 +26,7 @@ from curate.cli import (
     quality,
     robustness,
     rounds,
+    simulate,
 )
 
 INTERRUPTED = 130
@@ -72,6 +73,7 @@ for group in (
     robustness,
     explain,
     rounds,
+    simulate,
 ):
     group.register(app)
 

@@ -1,0 +1,23 @@
+"""Features of a project's images by the network that its training begins with, kept in its private folder."""
+
+from collections.abc import Sequence
+
+from curate.progress import QUIET, Progress
+from curate.project import Project
+from curate.training import options_from
+from curate.watching import watched
+from trainer.embed import Embedder, embed
+from trainer.features import FOLDER, Features
+from trainer.manifest import Item
+
+
+def load_embedder(project: Project) -> Embedder:
+    """Load the network that `train.arch`, `train.init` and `train.size` name. Raises WeightsError."""
+    options = options_from(project)
+    return Embedder.load(options.arch, options.init, options.size, options.device)
+
+
+def features_of(project: Project, embedder: Embedder, items: Sequence[Item], progress: Progress = QUIET) -> Features:
+    """Features of some images, (N, D), in their order; computed for those that have none yet."""
+    with watched(progress) as shown:
+        return embed(embedder, items, project.private / "pixels", project.private / FOLDER, shown)

@@ -1,0 +1,52 @@
+"""What a strategy is given, and what it gives back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Rows = NDArray[np.int64]
+"""Numbers of images, counted in the pool."""
+Numbers = NDArray[np.float64]
+
+UNLABELLED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """All images that could be labelled, those with a label among them, and what is believed of them."""
+
+    embeddings: NDArray[np.float32]
+    """(N, D), alike when close by Euclidean distance: every column has about the same spread."""
+    labels: NDArray[np.int64]
+    """(N,), -1 for unlabelled."""
+    probabilities: Numbers | None = None
+    """(N, K), by the present model; None before the first."""
+    missing: NDArray[np.int64] | None = None
+    """(K,): labels that each class still lacks; None where nobody counts."""
+
+    @property
+    def labelled(self) -> Rows:
+        """Rows with a label, ascending."""
+        return np.flatnonzero(self.labels != UNLABELLED)
+
+    @property
+    def unlabelled(self) -> Rows:
+        """Rows without one, ascending."""
+        return np.flatnonzero(self.labels == UNLABELLED)
+
+
+Strategy = Callable[[Pool, int, np.random.Generator], Rows]
+"""Chooses so many unlabelled rows, or all that there are, in the order in which they should be labelled.
+
+It draws from the generator alone: the same pool and seed give the same rows.
+"""
+
+
+def margins(probabilities: Numbers) -> Numbers:
+    """How far the most probable class is ahead of the second, from 0, undecided, to 1; (N,)."""
+    if probabilities.shape[1] < 2:  # noqa: PLR2004 - no second class to be ahead of
+        return np.ones(len(probabilities))
+    least, most = np.partition(probabilities, -2, axis=1)[:, -2:].T
+    return np.asarray(most - least)

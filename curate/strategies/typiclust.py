@@ -1,0 +1,70 @@
+"""The most typical image of each region that has no label yet.
+
+Hacohen, Dekel and Weinshall, "Active learning on a budget: opposite strategies suit high and low budgets" (TypiClust),
+ICML 2022, with their numbers: at low budgets what is typical teaches more than what is uncertain.
+"""
+
+from collections import deque
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.neighbors import NearestNeighbors
+from sklearn.preprocessing import normalize
+
+from curate.strategies.clusters import clustered
+from curate.strategies.interface import UNLABELLED, Numbers, Pool, Rows
+
+_MOST_CLUSTERS = 500
+_SMALL = 5
+"""Images below which a cluster says nothing of what is typical."""
+_NEIGHBOURS = 20
+
+
+def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
+    """Cluster all images, and take from the clusters with the fewest labels, the largest first, one after the other."""
+    count = min(count, len(pool.unlabelled))
+    if not count:
+        return pool.unlabelled[:0]
+    points = normalize(pool.embeddings)
+    wanted = min(len(pool.labelled) + count, _MOST_CLUSTERS, len(points))
+    clusters, _ = clustered(points, wanted, rng)
+    chosen: list[int] = []
+    for part in _large_and_small(clusters, pool):
+        chosen += _in_turn(part, points, pool, count - len(chosen))
+    return np.array(chosen, dtype=np.int64)
+
+
+def _large_and_small(clusters: NDArray[np.int64], pool: Pool) -> tuple[list[Rows], list[Rows]]:
+    """Rows of each cluster with anything to label: those with fewest labels first, then the largest."""
+    found = [np.flatnonzero(clusters == number) for number in np.unique(clusters)]
+    found = [rows for rows in found if (pool.labels[rows] == UNLABELLED).any()]
+    found.sort(key=lambda rows: (int((pool.labels[rows] != UNLABELLED).sum()), -len(rows)))
+    return [rows for rows in found if len(rows) >= _SMALL], [rows for rows in found if len(rows) < _SMALL]
+
+
+def _in_turn(clusters: list[Rows], points: NDArray[np.float32], pool: Pool, count: int) -> list[int]:
+    """Take one of each cluster, the most typical, then the next of each, until there are so many."""
+    chosen: list[int] = []
+    waiting = deque((rows, 0) for rows in clusters)
+    while waiting and len(chosen) < count:
+        rows, turn = waiting.popleft()
+        if turn == 0:  # only now: most clusters' turn never comes
+            rows = _by_typicality(rows, points, pool)
+        chosen.append(int(rows[turn]))
+        if turn + 1 < len(rows):
+            waiting.append((rows, turn + 1))
+    return chosen
+
+
+def _by_typicality(rows: Rows, points: NDArray[np.float32], pool: Pool) -> Rows:
+    free = rows[pool.labels[rows] == UNLABELLED]
+    return free[np.argsort(-typicality(points[rows])[pool.labels[rows] == UNLABELLED], kind="stable")]
+
+
+def typicality(points: NDArray[np.float32]) -> Numbers:
+    """How close the nearest neighbours of each point are: the inverse of their mean distance; (N,)."""
+    neighbours = min(_NEIGHBOURS, len(points) - 1)
+    if neighbours < 1:
+        return np.zeros(len(points))
+    distances, _ = NearestNeighbors(n_neighbors=neighbours).fit(points).kneighbors()
+    return np.asarray(1 / (distances.mean(1) + 1e-5), dtype=np.float64)
