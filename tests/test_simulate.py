@@ -296,6 +296,7 @@ def test_intervals_are_students_over_seeds_and_paired() -> None:
     values = [0.50, 0.56, 0.53]
     low, high = students_t.interval(0.95, 2, np.mean(values), np.std(values, ddof=1) / 3**0.5)
     found = mean_of(values)
+    assert found.spread is not None
     assert (found.value - found.spread, found.value + found.spread) == pytest.approx((low, high))
     curves = {
         "random": {1: curve(0.2, 0.5), 2: curve(0.4, 0.7)},

@@ -1,6 +1,5 @@
 """Strategies: what each promises of the images it chooses, on small pools made for it."""
 
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -176,7 +175,7 @@ def believing(groups: NDArray[np.int64], sure: float, classes: int = 6) -> NDArr
 
 
 def test_auto_begins_with_typical_images_and_goes_on_with_undecided_ones() -> None:
-    """With few labels it does as typiclust does; with twenty a class it asks for what the model is undecided about."""
+    """With few labels it does as typiclust does; with fifteen a class it asks for what the model is undecided about."""
     points, groups = blobs(each=60)
     believed = believing(groups, 0.95)
     undecided = np.arange(30, 360, 60)

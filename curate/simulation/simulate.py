@@ -146,10 +146,11 @@ def _replayed(project: Project, manifest: Manifest, features: Features) -> Repla
 
 def _curves(folder: Path, data: Replayed, settings: Sequence[Setting], progress: Progress) -> Curves:
     """Curves by strategy and seed. A seed of all strategies before the next one: what is stopped can be compared."""
-    found = {setting: kept.read(folder, setting) for setting in settings}
-    missing = [setting for setting in sorted(settings, key=lambda one: one.seed) if found[setting] is None]
-    if len(missing) < len(settings):
-        progress.say(f"{len(settings) - len(missing)} of {len(settings)} curves are there from before")
+    read = {setting: kept.read(folder, setting) for setting in settings}
+    found = {setting: curve for setting, curve in read.items() if curve is not None}
+    missing = sorted((setting for setting in settings if setting not in found), key=lambda one: one.seed)
+    if found:
+        progress.say(f"{len(found)} of {len(settings)} curves are there from before")
     if missing:
         with progress.task("simulating", sum(setting.budget for setting in missing), "labels") as task:
             for setting in missing:
@@ -160,7 +161,6 @@ def _curves(folder: Path, data: Replayed, settings: Sequence[Setting], progress:
                 fault("curve.kept")
                 found[setting] = curve
     by_strategy: dict[str, dict[int, Curve]] = {}
-    for setting, curve in found.items():
-        if curve is not None:
-            by_strategy.setdefault(setting.strategy, {})[setting.seed] = curve
+    for setting in settings:
+        by_strategy.setdefault(setting.strategy, {})[setting.seed] = found[setting]
     return by_strategy

@@ -1,26 +1,29 @@
 """Typical images first, then those that the model is undecided about, no two alike in a batch.
 
-Few labels: TypiClust (Hacohen et al., ICML 2022). From then on the most undecided by margin, several times as many as
-asked, clustered with their indecision as weight, and the one nearest the middle of each cluster (Zhdanov, "Diverse
-mini-batch active learning", 2019). Images that the model takes for a class that has all the labels it needs come last,
+Few labels: TypiClust (Hacohen et al., ICML 2022). From then on the smallest margin (Scheffer et al., IDA 2001), but no
+image close to one that is taken. Images that the model takes for a class that has all the labels it needs come last,
 and of two as undecided the one that may be of a class that lacks more comes first.
 
-Measured by `curate simulate`; docs/decisions.md has the figures.
+`curate simulate` on photographs of ten classes: TypiClust led up to 15 labels a class, margin from there on. Clustering
+the most undecided (Zhdanov, "Diverse mini-batch active learning", 2019), twice and three times as many as asked, gave
+0.003 to 0.006 less accuracy on average than the most undecided themselves.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import pairwise_distances
 
 from curate.strategies import typiclust
-from curate.strategies.clusters import clustered
 from curate.strategies.interface import Numbers, Pool, Rows, margins
 
-_TYPICAL_UP_TO = 20
+_TYPICAL_UP_TO = 15
 """Labels a class, on average, up to which what is typical taught more than what is undecided."""
 _CANDIDATES = 3
-"""Times as many as are asked: more would let in what the model is sure of."""
+"""Times as many as are asked are looked through for images that are not alike."""
+_ALIKE = 0.5
+"""Closer than this share of the median distance between candidates."""
 
 
 def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
@@ -28,11 +31,14 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
     if pool.probabilities is None:
         return typiclust.choose(pool, count, rng)
     few = len(pool.labelled) < _TYPICAL_UP_TO * pool.probabilities.shape[1]
-    rule = typiclust.choose if few else _undecided
     found: list[int] = []
     for rows in _wanted_and_rest(pool, pool.probabilities):
-        part = np.sort(np.concatenate([pool.labelled, rows]))
-        found += part[rule(_part(pool, part), count - len(found), rng)].tolist()
+        left = count - len(found)
+        if few:
+            part = np.sort(np.concatenate([pool.labelled, rows]))
+            found += part[typiclust.choose(_part(pool, part), left, rng)].tolist()
+        else:
+            found += rows[_undecided(_part(pool, rows), pool.probabilities[rows], left)].tolist()
     return np.array(found, dtype=np.int64)
 
 
@@ -50,15 +56,10 @@ def _part(pool: Pool, rows: Rows) -> Pool:
     return Pool(pool.embeddings[rows], pool.labels[rows], probabilities, pool.missing)
 
 
-def _undecided(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
-    rows = pool.unlabelled
-    if pool.probabilities is None or not count:
-        return rows[:0]
-    worth = _worth(pool.probabilities[rows], pool.missing)
+def _undecided(pool: Pool, probabilities: Numbers, count: int) -> Rows:
+    worth = _worth(probabilities, pool.missing)
     best = np.argsort(-worth, kind="stable")[: _CANDIDATES * count]
-    if len(best) <= count:
-        return rows[best]
-    return rows[best[_spread(pool.embeddings[rows[best]], worth[best], count, rng)]]
+    return best[_apart(pool.embeddings[best], count)]
 
 
 def _worth(probabilities: Numbers, missing: NDArray[np.int64] | None) -> Numbers:
@@ -69,10 +70,15 @@ def _worth(probabilities: Numbers, missing: NDArray[np.int64] | None) -> Numbers
     return np.asarray(indecision * (probabilities @ (missing / missing.max())))
 
 
-def _spread(points: NDArray[np.float32], worth: Numbers, count: int, rng: np.random.Generator) -> Rows:
-    """Of points in order of their worth so many that lie apart, in that order: the middle ones of clusters."""
-    clusters, distances = clustered(points, count, rng, worth + 1e-6)
-    order = np.lexsort((distances, clusters))
-    firsts = order[np.unique(clusters[order], return_index=True)[1]]
-    others = np.setdiff1d(np.arange(len(points)), firsts)  # where points coincide there are fewer clusters
-    return np.sort(np.concatenate([firsts, others[: count - len(firsts)]]))
+def _apart(points: NDArray[np.float32], count: int) -> Rows:
+    """Of points, the best first, so many that are not close to a better one; then those that are, if it takes them."""
+    if len(points) <= count:
+        return np.arange(len(points))
+    distances = pairwise_distances(points)
+    alike = distances < _ALIKE * np.median(distances)
+    chosen: list[int] = []
+    for row in range(len(points)):
+        if len(chosen) < count and not alike[row, chosen].any():
+            chosen.append(row)
+    others = np.setdiff1d(np.arange(len(points)), chosen)
+    return np.array([*chosen, *others[: count - len(chosen)]], dtype=np.int64)

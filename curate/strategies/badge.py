@@ -36,7 +36,7 @@ class _Gradients:
     def squared_distances(self, row: int) -> Numbers:
         """To all others, (N,)."""
         inner = (self.errors @ self.errors[row]) * (self.embeddings @ self.embeddings[row])
-        return np.maximum(self.squares + self.squares[row] - 2 * inner, 0.0)
+        return np.asarray(np.maximum(self.squares + self.squares[row] - 2 * inner, 0.0))
 
 
 def _seeds(gradients: _Gradients, count: int, rng: np.random.Generator) -> list[int]:
