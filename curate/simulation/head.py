@@ -19,22 +19,16 @@ class Head:
 
     def __init__(self, classes: int) -> None:
         self.classes = classes
-        self.model = LogisticRegression(max_iter=_STEPS, tol=1e-4, warm_start=True)
-        self.seen: NDArray[np.int64] = np.empty(0, np.int64)
+        self.model = LogisticRegression(max_iter=_STEPS, tol=1e-4)
 
     def learn(self, features: NDArray[np.float32], labels: NDArray[np.int64]) -> Self:
-        """Learn from all of these, beginning where the last call ended."""
-        seen = np.unique(labels)
-        if not np.array_equal(seen, self.seen):  # weights of other classes are no place to begin at
-            self.model.warm_start = False
-        self.seen = seen
+        """Learn from all of these, and from nothing else: the same labels give the same model, however they came."""
         self.model.C = _FREEDOM / features.shape[1]
         self.model.fit(features, labels)
-        self.model.warm_start = True
         return self
 
     def probabilities(self, features: NDArray[np.float32]) -> Numbers:
         """(N, K), float64."""
         found = np.zeros((len(features), self.classes))
-        found[:, self.seen] = self.model.predict_proba(features)
+        found[:, self.model.classes_] = self.model.predict_proba(features)
         return found
