@@ -23,10 +23,13 @@ from curate.simulation.summary import against_random, mean_of, needed, saved
 from curate.split import latest_snapshot, split
 from curate.strategies import STRATEGIES, named
 from curate.strategies.interface import Pool, Rows
+from db.errors import DatasetError
 from db.models import Side
 from tests.conftest import Cli, Ran
 from tests.pictures import write_folder
+from tests.test_forget import out
 from tests.test_interrupt import interrupted
+from trainer import features
 
 CLASSES = ("Red", "Green", "Blue")
 TRAIN, HELD_OUT = 12, 5
@@ -176,6 +179,18 @@ def test_a_damaged_or_foreign_curve_is_replayed(ready: Project) -> None:
     assert simulate(ready, asked).curves == report.curves
     simulate(ready, Asked(("margin",), seeds=1, batch=6))
     assert len(list((ready.private / FOLDER).glob("*.json"))) == 4
+
+
+def test_a_forgotten_image_leaves_no_features_behind(ready: Project) -> None:
+    """What the network saw in it is gone with it, and its split is not replayed any more."""
+    simulate(ready, Asked(("margin",), seeds=1, batch=12))
+    folder = ready.private / features.FOLDER
+    assert len(list(folder.iterdir())) == 1
+    image = next(iter(sides(ready)[Side.TRAIN]))
+    out(ready, image)
+    assert list(folder.iterdir()) == []
+    with pytest.raises(DatasetError, match="forgotten"):
+        simulate(ready, Asked(("margin",), seeds=1, batch=12))
 
 
 def test_the_text_has_the_same_figures(ready: Project, here: Cli) -> None:
