@@ -102,9 +102,9 @@ def test_without_a_project_the_way_to_one_is_told(make_desk: MakeDesk, cli: Cli)
 @pytest.mark.parametrize("noticed", [True, False])
 def test_a_number_that_is_given_out_again(make_desk: MakeDesk, noticed: bool) -> None:
     """On SQLite the server numbers a new task as its last one that was deleted: answers are never mixed up."""
-    desk = make_desk(2)
-    desk.labelling.push(1)
-    number = desk.task()
+    desk = make_desk(3)
+    desk.labelling.push(2)
+    number = desk.task(1)
     first = desk.image_of(number)
     desk.studio.annotate(number, "Red")
     desk.labelling.pull()
@@ -112,7 +112,7 @@ def test_a_number_that_is_given_out_again(make_desk: MakeDesk, noticed: bool) ->
     if noticed:
         desk.labelling.pull()
     assert desk.labelling.push().created == 1
-    assert desk.task() == number
+    assert desk.task(1) == number
     second = desk.image_of(number)
     desk.studio.annotate(number, "Green")
     desk.labelling.pull()
