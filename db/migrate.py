@@ -1,5 +1,6 @@
 """Bring a database to this program's schema, with a backup first, or refuse it without touching it."""
 
+import errno
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -37,8 +38,9 @@ def standing(path: Path) -> Standing:
     """
     if not path.exists():
         return Standing.MISSING
-    if not path.is_file() or not os.access(path, os.R_OK):
-        raise DatabaseError(f"{path} cannot be read. Check [database] url in curate.toml.")
+    wrong = errno.EISDIR if path.is_dir() else 0 if os.access(path, os.R_OK) else errno.EACCES
+    if wrong:
+        raise DatabaseError(f"{path} cannot be read: {os.strerror(wrong)}. Check [database] url in curate.toml.")
     # By SQLite alone: to open the file ourselves, and close it, would give up the locks that a connection of this
     # process has on it (fcntl(2)).
     no_database = DatabaseError(f"{path} is no SQLite database. Point [database] url in curate.toml elsewhere.")

@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,12 +35,17 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 CLASSES = ("Red", "Green", "Blue")
 
 
+def _share(module: str) -> str:
+    """Which server a module's tests share: one for all would keep one worker busy long after the others are done."""
+    return "live" if module.startswith(("test_watch", "test_live")) else str(zlib.crc32(module.encode()) % 2)
+
+
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Keep tests that share a server in one process, since each further process would start another; begin the long."""
     for item in items:
         if "studio" in getattr(item, "fixturenames", ()):
-            item.add_marker(pytest.mark.xdist_group("studio"))
+            item.add_marker(pytest.mark.xdist_group(f"studio-{_share(item.path.stem)}"))
     if hasattr(config, "workerinput"):  # among several: the others must not wait at the end for one that is at it alone
         items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
