@@ -165,8 +165,8 @@ def settle(session: Session, image_ids: Iterable[int]) -> None:
         session.execute(delete(Label).where(Label.image_id.in_(ids)))
         for image_id, heard in voices.items():
             review = reviews.get(image_id)
-            label = decide(image_id, heard, policy, review.known_until if review else None)
-            session.add(label)
+            asked_after = review.known_until if review and review.reason.decides else None
+            session.add(decide(image_id, heard, policy, asked_after))
         for review in reviews.values():
             review.done_at = _decided_at(voices.get(review.image_id, []), review)
         session.flush()

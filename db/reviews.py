@@ -1,4 +1,4 @@
-"""Asking people to decide: what they answer from then on outranks all earlier answers."""
+"""Asking people to look at images: to decide them, or to check what was accepted unseen."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -30,6 +30,13 @@ def ask(session: Session, image_ids: Iterable[int], reason: ReviewReason) -> int
             asked += 1
     session.flush()
     return asked
+
+
+def decided(session: Session) -> set[int]:
+    """Images that somebody has decided, since being asked to: no rule and nobody's earlier word counts for them."""
+    deciding = [reason for reason in ReviewReason if reason.decides]
+    query = select(Review.image_id).where(Review.done_at.is_not(None), Review.reason.in_(deciding))
+    return set(session.scalars(query))
 
 
 def waiting(session: Session) -> dict[int, ReviewReason]:

@@ -125,6 +125,16 @@ def test_a_review_outranks_every_policy(project: Project, rule: Rule) -> None:
         assert decision(session) == (GREEN, None)
 
 
+def test_a_check_asks_for_answers_like_any_other(project: Project) -> None:
+    """Of three people who check what a run said, the majority counts, and their dispute is seen as one."""
+    with labelled(project, LabelPolicy(Rule.MAJORITY), accepted(1, GREEN)) as session:
+        ask(session, [1], ReviewReason.CHECK)
+        record(session, TWO_AGAINST_ONE)
+        assert waiting(session) == {}
+        assert decision(session) == (RED, None)
+        assert [dispute.image_id for dispute in disputed(session)] == [1]
+
+
 def accepted(image: int, class_id: int) -> Answer:
     """A run that was taken at its word."""
     return says(image, class_id, by="run", origin=AnnotationOrigin.ACCEPTED)

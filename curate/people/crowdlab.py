@@ -15,8 +15,9 @@ from sqlalchemy.orm import Session
 from curate.people.voices import heard
 from curate.project import Project
 from db.batches import chunks
-from db.models import Annotation, AnnotationOrigin, AnnotationState, Label, Prediction, Review, Run, Side, SnapshotItem
+from db.models import Annotation, AnnotationOrigin, AnnotationState, Label, Prediction, Run, Side, SnapshotItem
 from db.policy import Decision, Rule
+from db.reviews import decided
 
 Votes = Mapping[int, Mapping[str, int]]
 """Class ids by image and person."""
@@ -39,8 +40,7 @@ def settle(project: Project) -> int:
         if not any(len(set(people.values())) < len(people) for people in weighed.values()):
             return 0  # nobody agrees with anybody: there is nothing to judge people by
         agreed = consensus(weighed, probabilities, order)
-        decided = {image_id: agreed[image_id] for image_id, people in weighed.items() if len(people) > 1}
-        return _write(session, decided)
+        return _write(session, {image_id: agreed[image_id] for image_id, people in weighed.items() if len(people) > 1})
 
 
 def consensus(votes: Votes, probabilities: Mapping[int, NDArray[np.float64]], order: Sequence[int]) -> dict[int, int]:
@@ -88,14 +88,12 @@ def _predicted(session: Session, votes: Votes, order: Sequence[int]) -> dict[int
     return found
 
 
-def _write(session: Session, decided: Mapping[int, int]) -> int:
+def _write(session: Session, agreed: Mapping[int, int]) -> int:
     """Let labels say what was decided, where somebody says so: a run alone against all people decides nothing."""
     changed = 0
     by_people = Annotation.origin == AnnotationOrigin.LABEL_STUDIO
-    for ids in chunks(decided):
-        reviewed = set(
-            session.scalars(select(Review.image_id).where(Review.image_id.in_(ids), Review.done_at.is_not(None)))
-        )
+    reviewed = decided(session)
+    for ids in chunks(agreed):
         said = {
             (a.image_id, a.class_id): a
             for a in session.scalars(
@@ -105,7 +103,7 @@ def _write(session: Session, decided: Mapping[int, int]) -> int:
             )
         }
         for label in session.scalars(select(Label).where(Label.image_id.in_(ids))):
-            class_id = decided[label.image_id]
+            class_id = agreed[label.image_id]
             annotation = said.get((label.image_id, class_id))
             if label.image_id in reviewed or annotation is None or label.class_id == class_id:
                 continue

@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curate.people.voices import heard
-from db.models import Review
 from db.policy import Decision
+from db.reviews import decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +20,9 @@ class Dispute:
 
 def disputed(session: Session) -> list[Dispute]:
     """List the images whose people disagree, those aside that somebody has decided since being asked to."""
-    decided = set(session.scalars(select(Review.image_id).where(Review.done_at.is_not(None))))
+    done = decided(session)
     return [
         Dispute(image_id, said)
         for image_id, said in sorted(heard(session).items())
-        if len(set(said.values())) > 1 and image_id not in decided
+        if len(set(said.values())) > 1 and image_id not in done
     ]

@@ -37,11 +37,15 @@ class ReviewReason(StrEnum):
 
     DISAGREEMENT = "disagreement"
     CHECK = "check"
-    SUSPECT = "suspect"
+
+    @property
+    def decides(self) -> bool:
+        """Whether the answer that follows outranks the rule for several. To a check it is an answer like any other."""
+        return self is not ReviewReason.CHECK
 
 
 class Review(Base):
-    """An image that a person is asked to decide. What is answered after that outranks all earlier answers."""
+    """An image that a person is asked to look at. Where that decides, what is answered then outranks all before."""
 
     __tablename__ = "reviews"
 
