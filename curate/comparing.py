@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from curate.evaluating import Evaluation, Share, evaluation
+from curate.evaluating import Evaluation, evaluation
 from curate.project import Project
+from curate.share import Share
 from db.batches import chunks
 from db.errors import DatasetError
 from db.models import Image

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from curate import runs
 from curate.project import Project
+from curate.share import Share
 from db.errors import DatasetError
-from trainer.intervals import wilson
 from trainer.predict import read_run, read_validation
 from trainer.trust import Calibration, calibration, confusion
 
@@ -24,24 +24,6 @@ Numbers = NDArray[np.float64]
 _MOST_BINS = 10
 _FEWEST_IN_BIN = 20
 """Below, a bin's accuracy is chance: with 20 answers, all of them right, its interval still reaches down to 0.84."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """How many of how many, with Wilson's 95 % interval."""
-
-    hits: int
-    of: int
-
-    @property
-    def value(self) -> float | None:
-        """The share; None of nothing."""
-        return self.hits / self.of if self.of else None
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Where the true share lies, 95 times in 100."""
-        return wilson(self.hits, self.of)
 
 
 @dataclass(frozen=True, slots=True)

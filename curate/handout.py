@@ -7,7 +7,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curate.project import Project
-from curate.select import choose, unlabelled
+from curate.select import choose, unlabelled_ids
 from db.models import Annotation, AnnotationState, LabellingProject, LabellingTask, TaskState
 
 
@@ -25,7 +25,7 @@ def wanted(
     """Unlabelled keepers that were never sent to `desk`, the most wanted first, `limit` of them at most."""
     with project.database.read() as session:
         known = set(session.scalars(select(LabellingTask.image_id).where(LabellingTask.project_id == desk.id)))
-        waiting = {image.id for image in unlabelled(session)}
+        waiting = set(unlabelled_ids(session))
         if which is Which.WAITING:
             known |= _waiting_at(session, others)
         elif which is Which.SKIPPED:

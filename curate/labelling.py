@@ -1,7 +1,7 @@
 """Labelling as the commands see it: which server, which project, and what goes to and fro."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -14,9 +14,9 @@ from curate.permission import NEVER, Permission
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.quality.apply import follow_labels
-from curate.select import unlabelled
+from curate.select import unlabelled_ids
 from curate.showing import shown
-from curate.studio import Environment, Studio
+from curate.studio import Environment, OneProject, Standing, Studio
 from db.classes import fates, former
 from db.errors import LabelStudioError
 from db.models import LabellingProject, LabellingTask, Run, TaskState
@@ -47,27 +47,6 @@ from labeler.withdraw import withdraw_tasks
 
 
 @dataclass(frozen=True)
-class OneProject:
-    """One project on the server: its name, empty for the main one, its number, and how many tasks it has."""
-
-    name: str
-    project: int
-    tasks: int
-
-
-@dataclass(frozen=True)
-class Standing:
-    """How labelling stands. `project` is the main one's number on the server, once there is one."""
-
-    url: str
-    project: int | None
-    running: bool
-    tasks: int
-    projects: tuple[OneProject, ...] = ()
-    authorization: str | None = field(default=None, repr=False)
-
-
-@dataclass(frozen=True)
 class PushReport:
     """Tasks made, tasks that had pre-labels sent, and all tasks there now."""
 
@@ -83,6 +62,7 @@ class Labelling(Studio):
     def __init__(self, project: Project, environment: Environment) -> None:
         super().__init__(project, environment)
         self._settled: dict[int, int] = {}
+        self._weighed = False
 
     def start(
         self, progress: Progress = QUIET, name: str = "", may: Permission = NEVER, *, reset_page: bool = False
@@ -189,7 +169,9 @@ class Labelling(Studio):
                 )
                 report = report.with_more(more)
             gone = {p.name for p in known_projects(dataset, server)} - {p.name for p in there}
-        crowdlab.settle(self.project)
+        if report.annotations or not self._weighed:  # the first time, too: a pull before may have been cut off here
+            crowdlab.settle(self.project)
+            self._weighed = True
         with self.project.database.write() as session:
             follow_labels(session)
         return replace(report, projects_gone=sorted(gone))
@@ -275,8 +257,7 @@ class Labelling(Studio):
             run = runs.telling(session, classes) if name is None else runs.choose(session, name, classes)
             if run is None:
                 return None, {}
-            waiting = [image.id for image in unlabelled(session)]
-            return run, shown(session, run, waiting, self.project.settings)
+            return run, shown(session, run, unlabelled_ids(session), self.project.settings)
 
     def there(self, dataset: Dataset, server: Server) -> list[LabellingProject]:
         """All projects; further ones that were deleted on the server are left out. Raises LabelStudioError."""

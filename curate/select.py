@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from curate import runs
 from curate.project import Project
 from db import reviews
+from db.batches import chunks
 from db.labels import accepted_keepers, keeper_labels
 from db.models import Image, ImageState, Prediction, Run
 
@@ -54,15 +55,22 @@ def choose(project: Project, count: int, *, exclude: Iterable[int] = ()) -> list
     return [Choice(w.id, w.path, w.score, _why(w, missing, project.settings.dataset.target)) for w in chosen]
 
 
-def unlabelled(session: Session) -> list[Image]:
-    """Keepers that nothing is said of, and those that a person must decide: in conflict, or to be looked at again.
+def unlabelled_ids(session: Session) -> list[int]:
+    """Ids of keepers that nothing is said of, and of those that a person must decide, or is to look at again.
 
     What was accepted from a run unseen is not among them, whether it counts or not.
     """
     settled = {label.keeper_id for label in keeper_labels(session) if not label.conflict}
     settled = (settled | accepted_keepers(session).keys()) - reviews.waiting(session).keys()
-    query = select(Image).where(Image.is_keeper, Image.state == ImageState.STORED).order_by(Image.id)
-    return [image for image in session.scalars(query) if image.id not in settled]
+    query = select(Image.id).where(Image.is_keeper, Image.state == ImageState.STORED).order_by(Image.id)
+    return [number for number in session.scalars(query) if number not in settled]
+
+
+def unlabelled(session: Session) -> list[Image]:
+    """The images of `unlabelled_ids`, in the same order."""
+    query = select(Image).order_by(Image.id)
+    some_ids = chunks(unlabelled_ids(session))
+    return [image for ids in some_ids for image in session.scalars(query.where(Image.id.in_(ids)))]
 
 
 def unanswered(session: Session, run: Run, images: Iterable[Image]) -> list[Image]:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from curate import runs
 from curate.project import Project
-from curate.select import unlabelled
+from curate.select import unlabelled_ids
 from db.batches import chunks
 from db.labels import accepted_keepers, keeper_labels
 from db.models import Candidate, CandidateState, Image, ImageState, Run, Snapshot
@@ -70,7 +70,7 @@ def status(project: Project) -> Status:
             keepers=usable,
             duplicates=counts["duplicates"],
             set_aside=counts["set_aside"],
-            unlabelled=len(unlabelled(session)),
+            unlabelled=len(unlabelled_ids(session)),
             conflicts=sum(label.conflict for label in labels),
             candidates=_candidates(session),
             snapshots=session.scalar(select(func.count()).select_from(Snapshot)) or 0,

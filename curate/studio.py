@@ -25,6 +25,27 @@ class Environment:
     token: str | None = field(repr=False)
 
 
+@dataclass(frozen=True)
+class OneProject:
+    """One project on the server: its name, empty for the main one, its number, and how many tasks it has."""
+
+    name: str
+    project: int
+    tasks: int
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How labelling stands. `project` is the main one's number on the server, once there is one."""
+
+    url: str
+    project: int | None
+    running: bool
+    tasks: int
+    projects: tuple[OneProject, ...] = ()
+    authorization: str | None = field(default=None, repr=False)
+
+
 class Studio:
     """One project's way to its server."""
 

@@ -17,6 +17,7 @@ _PAGE = 1000
 _AS_SENT = {"resolve_uri": "false"}
 _CHANGED = "id,updated_at,annotations,result,was_cancelled,completed_by,lead_time,created_at,parent_prediction"
 """Fields of a task and of its annotations alike: the server filters both by one list."""
+_SETTINGS = "id,label_config,expert_instruction,model_version,sampling,maximum_annotations,overlap_cohort_percentage"
 
 
 class Server(Wire):
@@ -40,7 +41,8 @@ class Server(Wire):
 
     def project(self, number: int) -> dict[str, Any]:
         """Give a project's settings, as the API has them. Raises GoneError for one that is not there."""
-        return dict(self._json("GET", f"/api/projects/{number}/"))
+        # Without a list of fields the server counts all tasks and answers as well.
+        return dict(self._json("GET", f"/api/projects/{number}/", params={"include": _SETTINGS}))
 
     def project_exists(self, number: int) -> bool:
         """Whether a project is there."""

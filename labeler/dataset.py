@@ -55,7 +55,12 @@ class Dataset:
     @cached_property
     def config(self) -> str:
         """The labelling page."""
-        return labelling_config(list(self.classes), self.hotkeys, self.examples())
+        return labelling_config(list(self.classes), self.hotkeys, self.drawn)
+
+    @cached_property
+    def drawn(self) -> Mapping[str, str]:
+        """The examples, drawn once."""
+        return self.examples()
 
     @property
     def config_sha256(self) -> str:

@@ -31,13 +31,6 @@ def follow(edited: str, classes: Sequence[str], hotkeys: Mapping[str, str]) -> s
     return str(etree.tostring(root, encoding="unicode"))
 
 
-def strangers(edited: str, classes: Sequence[str]) -> list[str]:
-    """Choices of a page that name neither a class nor anything else that curate knows."""
-    known = {name.casefold() for name in answers(classes, {})}
-    values = [choice.get("value", "") for choice in _control(parsed(edited)).iter("Choice")]
-    return [value for value in values if value.casefold() not in known]
-
-
 def parsed(page: str) -> etree._Element:
     """Read a page. Raises LabelStudioError for one that is no XML."""
     try:

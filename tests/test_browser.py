@@ -17,9 +17,8 @@ from curate.labelling import Labelling
 from curate.studio import Environment
 from db.models import Prelabel
 from labeler.server import USER
-from labeler.signin import session_cookie
 from tests import prepare
-from tests.browser import NEEDS_BROWSER
+from tests.browser import NEEDS_BROWSER, at_work
 from tests.conftest import Cli
 from tests.environment import clean_env
 from tests.labelstudio import Desk, fill, person, started, unchecked
@@ -48,15 +47,10 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
 
 @pytest.fixture
 def page(browser: Browser, desk: Desk) -> Iterator[Page]:
-    """The browser of a person who is signed in, on a small laptop."""
-    context = browser.new_context(viewport={"width": 1366, "height": 768})
-    url = desk.studio.url
-    cookie = session_cookie(url, USER, desk.labelling.local.credentials().password)
-    context.add_cookies([{"name": "sessionid", "value": cookie, "url": url}])
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    yield page
-    context.close()
+    """The browser of a person who is signed in."""
+    password = desk.labelling.local.credentials().password
+    with at_work(browser, desk.studio.url, USER, password) as page:
+        yield page
 
 
 def screenshot(page: Page, folder: Path, name: str) -> None:

@@ -1,7 +1,6 @@
 """Several people in real browsers: what is shown to them, in which order, and what they change later."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,9 +13,8 @@ from curate.labelling import Labelling
 from curate.studio import Environment
 from db.models import AnnotationState, Other, Prelabel
 from labeler.server import USER
-from labeler.signin import session_cookie
 from tests import prepare
-from tests.browser import NEEDS_BROWSER
+from tests.browser import NEEDS_BROWSER, at_work
 from tests.labelstudio import PASSWORD, Desk, colleague, fill, person, started, unchecked
 from tests.pictures import write_folder
 from tests.test_browser import begin, screenshot, submit
@@ -46,19 +44,6 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     project.database.close()
 
 
-@contextmanager
-def at_work(browser: Browser, desk: Desk, user: str, password: str) -> Iterator[Page]:
-    """The browser of somebody who is signed in."""
-    context = browser.new_context(viewport={"width": 1366, "height": 768})
-    context.add_cookies(
-        [{"name": "sessionid", "value": session_cookie(desk.studio.url, user, password), "url": desk.studio.url}]
-    )
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    yield page
-    context.close()
-
-
 def chosen(page: Page) -> Locator:
     """Which answer is selected."""
     return page.locator("input.ant-radio-input:checked")
@@ -70,9 +55,9 @@ def test_people_label_side_by_side(browser: Browser, desk: Desk, tmp_path: Path)
     tasks = [int(task["id"]) for task in desk.remote()]
     least_sure = max(desk.remote(), key=lambda task: int(task["data"]["image_id"]))["id"]
     with (
-        at_work(browser, desk, USER, kept.password) as mine,
+        at_work(browser, desk.studio.url, USER, kept.password) as mine,
         colleague(desk.studio, BOB) as bob,
-        at_work(browser, desk, BOB, PASSWORD) as his,
+        at_work(browser, desk.studio.url, BOB, PASSWORD) as his,
     ):
         assert begin(mine, desk) == least_sure  # of one person alone
         expect(chosen(mine)).to_have_count(0)
@@ -114,7 +99,7 @@ def test_a_person_changes_and_deletes_answers(browser: Browser, desk: Desk, tmp_
     for task in (first, second):
         desk.studio.annotate(task, "Telecaster")
     desk.labelling.pull()
-    with at_work(browser, desk, USER, kept.password) as page:
+    with at_work(browser, desk.studio.url, USER, kept.password) as page:
         page.goto(f"{desk.studio.url}/projects/{desk.number}/data?task={first}")
         expect(chosen(page)).to_have_attribute("name", "Telecaster", timeout=60_000)
         page.keyboard.press("3")

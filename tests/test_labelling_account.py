@@ -6,8 +6,9 @@ from datetime import timedelta
 import pytest
 from sqlalchemy.orm import Session
 
-from curate.people.account import Prelabels, Share, account
+from curate.people.account import Prelabels, account
 from curate.project import Project
+from curate.share import Share
 from db.labels import Answer, record
 from db.models import DuplicateGroup, Image, Prelabel
 from db.policy import LabelPolicy

@@ -13,11 +13,10 @@ from curate.labelling import Labelling
 from curate.studio import Environment
 from db.models import Prelabel, Run
 from labeler.server import USER
-from labeler.signin import session_cookie
 from tests import prepare
-from tests.browser import NEEDS_BROWSER
+from tests.browser import NEEDS_BROWSER, at_work
 from tests.labelstudio import Desk, fill, person, started, unchecked
-from tests.test_browser import screenshot, submit
+from tests.test_browser import begin, screenshot, submit
 from tests.test_watch_training import SETTINGS
 from tests.watching import Watching, watching
 
@@ -42,14 +41,9 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
 @pytest.fixture
 def page(browser: Browser, desk: Desk) -> Iterator[Page]:
     """The browser of a person who is signed in."""
-    context = browser.new_context(viewport={"width": 1366, "height": 768})
-    url = desk.studio.url
-    cookie = session_cookie(url, USER, desk.labelling.local.credentials().password)
-    context.add_cookies([{"name": "sessionid", "value": cookie, "url": url}])
-    page = context.new_page()
-    page.set_default_timeout(60_000)
-    yield page
-    context.close()
+    password = desk.labelling.local.credentials().password
+    with at_work(browser, desk.studio.url, USER, password) as page:
+        yield page
 
 
 def newest_run(desk: Desk) -> str:
@@ -62,7 +56,7 @@ def test_the_next_task_carries_what_was_learned_from_the_last(page: Page, desk: 
     """Keys and Control+Enter: each answer comes in; after a training the page preselects what the new run says."""
     with watching(desk, "--every", "4", env={}) as watch:
         watch.until(lambda: len(desk.remote()) == 8)
-        page.goto(f"{desk.studio.url}/projects/{desk.number}/data?labeling=1")
+        begin(page, desk)
         for place, key in enumerate("1212"):
             answer(page, watch, desk, key, place + 1)
         watch.until_said("is trained")

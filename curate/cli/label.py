@@ -11,7 +11,8 @@ from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
 from curate.cli.question import question
 
 if TYPE_CHECKING:
-    from curate.labelling import Labelling, Standing
+    from curate.labelling import Labelling
+    from curate.studio import Standing
 
 
 def register(app: typer.Typer) -> None:

@@ -12,9 +12,9 @@ from curate.cli.show import table_of
 
 if TYPE_CHECKING:
     from curate.comparing import Asked, Comparison, Said
-    from curate.evaluating import Share
     from curate.pages.evaluation import EvaluationReport
     from curate.pages.pictures import Picture
+    from curate.share import Share
 
 _PAIRS = 5
 

@@ -11,9 +11,10 @@ from curate.cli.show import table_of
 
 if TYPE_CHECKING:
     from curate.people.accept import AcceptReport
-    from curate.people.account import LabellingAccount, Left, Person, Share
+    from curate.people.account import LabellingAccount, Left, Person
     from curate.people.agreement import Alpha
     from curate.people.review import ReviewReport
+    from curate.share import Share
 
 _PAIRS = 10
 _SHOWN = 30

@@ -7,13 +7,14 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from curate import plots
-from curate.evaluating import ClassResult, Confused, Evaluation, Share, evaluation
+from curate.evaluating import ClassResult, Confused, Evaluation, evaluation
 from curate.pages.page import Page, Section
 from curate.pages.pictures import Picture, pictures_by_hash
 from curate.pages.thumbnails import Shown, Thumbnails, data_address, side_for
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.runs import REPORT, SHEET
+from curate.share import Share
 from db.files import write_all_atomically
 from db.store import digest
 

@@ -15,7 +15,7 @@ from curate.people.sample import falls_within
 from curate.prelabel import predict_unlabelled
 from curate.progress import QUIET, Progress
 from curate.project import Project
-from curate.select import unlabelled
+from curate.select import unlabelled_ids
 from db.batches import chunks
 from db.classes import ids_now
 from db.labels import Answer, record, settle
@@ -113,7 +113,7 @@ def _thresholds(project: Project, run: str, precision: float) -> dict[str, Thres
 
 
 def _taken(session: Session, run: Run, limits: Mapping[str, Threshold]) -> Sequence[Prediction]:
-    waiting = {image.id for image in unlabelled(session)}
+    waiting = set(unlabelled_ids(session))
     spoken = select(Annotation.image_id).where(Annotation.origin != AnnotationOrigin.ACCEPTED)
     asked = select(Review.image_id)
     query = select(Prediction).join(Image, Image.id == Prediction.image_id)

@@ -13,6 +13,7 @@ from curate.people.agreement import Agreement, agreement
 from curate.people.disagreement import disputed
 from curate.people.voices import First, first_answers, heard
 from curate.project import Project
+from curate.share import Share
 from db.batches import chunks
 from db.labels import accepted_keepers, keeper_labels
 from db.models import (
@@ -29,30 +30,11 @@ from db.models import (
     ReviewReason,
     TaskState,
 )
-from trainer.intervals import wilson
 
 _PAUSE = timedelta(minutes=10)
 """Between two answers of one person: more, and they were not labelling meanwhile."""
 _RECENT = 500
 """Answers that the present rate is taken from."""
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """`hits` of `of`, with Wilson's 95 % interval; None of nothing."""
-
-    hits: int
-    of: int
-
-    @property
-    def value(self) -> float | None:
-        """The share itself."""
-        return self.hits / self.of if self.of else None
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Bounds."""
-        return wilson(self.hits, self.of)
 
 
 @dataclass(frozen=True, slots=True)
