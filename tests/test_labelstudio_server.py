@@ -62,16 +62,16 @@ def labelling(folder: Path) -> Iterator[Labelling]:
 
 
 def processes(local: LocalServer) -> set[int]:
-    """Servers that work in this project's folder."""
-    found = set()
+    """Servers that work in this project's folder; not what they call for a moment (Label Studio asks git of itself)."""
+    found: dict[int, int] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
                 if (entry / "cwd").samefile(local.folder):
-                    found.add(int(entry.name))
+                    found[int(entry.name)] = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
             except OSError:
                 continue
-    return found
+    return {process for process, parent in found.items() if parent not in found}
 
 
 def pictures(local: LocalServer) -> list[httpx.Response]:

@@ -296,7 +296,7 @@ def test_a_model_can_be_connected_in_label_studio(desk: Desk) -> None:
     """By Label Studio's own settings, with a password: it asks our server, and people see what the best run says."""
     desk.predict("run-1", *[(image, "Green", 0.25) for image in desk.images()])
     set_value(desk.root / "curate.toml", "labelling.hidden", "0")
-    with watching(desk) as watch:
+    with watching(desk, "--batch", "10") as watch:  # enough stays open, so that no later round sends pre-labels
         watch.until(lambda: len(desk.remote()) == 10)
         desk.studio.annotate(desk.task(), "Red")
         watch.until(lambda: desk.labels() != {})  # its first round, with pre-labels of its own, is over
