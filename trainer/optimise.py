@@ -39,8 +39,8 @@ def make_optimizer(network: nn.Module, head: set[str], recipe: Recipe) -> torch.
     fused = next(network.parameters()).device.type in {"cpu", "cuda"}
     if recipe.optimizer == "sgd":
         sgd = torch.optim.SGD(given, lr=recipe.learning_rate, momentum=_MOMENTUM, nesterov=True, fused=fused)
-        # The fused one makes its momentum of whatever memory held, and fills it in a first step that is taken: were that
-        # one skipped, the second would add to it. Beginning at nothing gives the same first step.
+        # The fused one makes its momentum of whatever memory held, and fills it in a first step that is taken: were
+        # that skipped, the second would add to it. Beginning at nothing gives the same first step.
         for parameter in network.parameters():
             sgd.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
         return sgd
