@@ -12,8 +12,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from curate.dedup.settings import DedupSettings
 from curate.people.settings import LabellingSettings
 from curate.quality.settings import QualitySettings
+from db.answers import Other
 from db.errors import ConfigError
-from db.models import Other
 
 FILE_NAME = "curate.toml"
 _LONGEST_NAME = 60

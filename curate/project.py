@@ -12,13 +12,14 @@ from sqlalchemy.orm import Session
 from curate import config, edit
 from curate.classes.adopt import adopt, finish
 from db import migrate
+from db.answers import Rule
 from db.engine import Database
 from db.errors import ConfigError, DatabaseError, DatasetError, StoreError
 from db.files import write_atomically
 from db.labels import settle
 from db.migrate import Standing
 from db.models import Class, Label
-from db.policy import Rule, policy_in_force, put_in_force
+from db.policy import policy_in_force, put_in_force
 from db.store import ImageStore
 
 

@@ -8,16 +8,19 @@ from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from enum import Enum, auto
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from filelock import FileLock
 
 from db.engine import make_engine, told_plainly
 from db.errors import DatabaseError
 from db.faults import fault
 from db.files import TEMPORARY, sweep, sync_folder
+
+# Alembic is loaded where it works: every command looks at its database, few bring it to another schema.
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 _QUICK_CHECK_UP_TO = 64 * 2**20
 """Bytes. A full check reads the whole file (about 0.5 s a gigabyte), so larger files get it in `db check` only."""
@@ -58,8 +61,7 @@ def standing(path: Path) -> Standing:
         raise DatabaseError(
             f"{path} belongs to another program: it carries no schema version of ours. It was left alone."
         )
-    known = {script.revision for script in scripts().walk_revisions()}
-    if revision not in known:
+    if revision not in _revisions():
         raise DatabaseError(
             f"{path} was written by a newer curate (schema {revision}). Update curate; it was left alone."
         )
@@ -105,9 +107,12 @@ def problems(path: Path) -> list[str]:
 
 def head() -> str:
     """Newest revision this program knows."""
-    revision = scripts().get_current_head()
-    assert revision is not None  # noqa: S101 - the package always carries its migrations; a test holds that
-    return revision
+    return _revisions()[-1]
+
+
+def _revisions() -> list[str]:
+    """Revisions this program knows, oldest first: a migration's file begins with its number."""
+    return sorted(path.name.partition("_")[0] for path in (_folder() / "versions").glob("[0-9]*_*.py"))
 
 
 def upgrade(path: Path) -> Path | None:
@@ -144,6 +149,8 @@ def _make(path: Path) -> None:
 
 
 def _run(path: Path) -> None:
+    from alembic import command  # noqa: PLC0415 - as above
+
     # Foreign keys off: with them on, rebuilding a parent table deletes every child row by ON DELETE CASCADE, and the
     # switch has no effect inside a transaction. The check before the commit makes up for it.
     engine = make_engine(path, foreign_keys=False).execution_options(begin="IMMEDIATE")
@@ -178,13 +185,17 @@ def backup(path: Path) -> Path:
     return target
 
 
-def scripts() -> ScriptDirectory:
+def scripts() -> "ScriptDirectory":
     """Give the migrations."""
+    from alembic.script import ScriptDirectory  # noqa: PLC0415 - as above
+
     return ScriptDirectory.from_config(config())
 
 
-def config() -> Config:
+def config() -> "Config":
     """Give Alembic's configuration: there is no alembic.ini."""
+    from alembic.config import Config  # noqa: PLC0415 - as above
+
     found = Config()
     found.set_main_option("script_location", str(_folder()))
     return found

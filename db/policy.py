@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from enum import StrEnum
 
 from sqlalchemy.orm import Session
 
+from db.answers import LabelPolicy, Rule
 from db.models import Annotation, AnnotationOrigin, Label, Other, Policy
 
 Decision = tuple[int | None, Other | None]
@@ -16,26 +16,6 @@ UNDECIDED: Decision = (None, None)
 
 _RANK = {AnnotationOrigin.LABEL_STUDIO: 0, AnnotationOrigin.IMPORT: 1, AnnotationOrigin.ACCEPTED: 2}
 """People outrank imports, and these what a run was taken at its word for."""
-
-
-class Rule(StrEnum):
-    """How the answers of several people come to one label."""
-
-    LATEST = "latest"
-    MAJORITY = "majority"
-    TRUSTED = "trusted"
-    CROWDLAB = "crowdlab"
-
-
-@dataclass(frozen=True, slots=True)
-class LabelPolicy:
-    """The rule, and what goes with it. Each is a key of `[labelling]`."""
-
-    rule: Rule = Rule.LATEST
-    trusted: tuple[str, ...] = ()
-    """E-mail addresses of the people whose word counts before others', the most trusted first."""
-    accepted_count: bool = False
-    """Whether answers of a run that were taken unseen count as labels."""
 
 
 def policy_in_force(session: Session) -> LabelPolicy:

@@ -7,9 +7,9 @@ from sqlalchemy import select
 from curate.edit import set_value
 from curate.people import crowdlab
 from curate.project import Project, open_project
+from db.answers import LabelPolicy, Rule
 from db.labels import record
 from db.models import Label, Prediction, Run, RunState, Side, Snapshot, SnapshotItem
-from db.policy import LabelPolicy, Rule
 from tests.test_labels import GREEN, RED
 from tests.test_policy import ANN, BOB, CAT, answer, labelled
 

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 from curate.people.account import Prelabels, account
 from curate.project import Project
 from curate.share import Share
+from db.answers import LabelPolicy
 from db.labels import Answer, record
 from db.models import DuplicateGroup, Image, Prelabel
-from db.policy import LabelPolicy
 from tests.conftest import Cli
 from tests.test_labels import GREEN, RED, START, add_image
 from tests.test_policy import ANN, BOB, answer, labelled

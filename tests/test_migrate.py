@@ -55,8 +55,10 @@ def test_models_and_migrations_agree(tmp_path: Path) -> None:
 
 
 def test_there_is_one_head() -> None:
-    """Two migrations never claim to be the newest."""
-    assert len(ScriptDirectory(str(migrate._folder())).get_heads()) == 1
+    """Two migrations never claim to be the newest, and their files' names tell their order."""
+    scripts = ScriptDirectory(str(migrate._folder()))
+    assert [script.revision for script in scripts.walk_revisions()] == migrate._revisions()[::-1]
+    assert scripts.get_heads() == [migrate.head()]
 
 
 def test_the_schema_suits_postgresql() -> None:

@@ -11,6 +11,7 @@ from curate.edit import set_value
 from curate.people.disagreement import disputed
 from curate.project import Project, open_project
 from curate.select import unlabelled
+from db.answers import LabelPolicy, Rule
 from db.errors import ConfigError
 from db.labels import Answer, accepted_keepers, keeper_labels, record, settle
 from db.models import (
@@ -22,7 +23,7 @@ from db.models import (
     Other,
     ReviewReason,
 )
-from db.policy import LabelPolicy, Rule, put_in_force
+from db.policy import put_in_force
 from db.reviews import ask, waiting
 from tests.test_labels import GREEN, RED, add_image, imported, says
 

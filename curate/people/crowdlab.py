@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 
 from curate.people.voices import heard
 from curate.project import Project
+from db.answers import Rule
 from db.batches import chunks
 from db.models import Annotation, AnnotationOrigin, AnnotationState, Label, Prediction, Run, Side, SnapshotItem
-from db.policy import Decision, Rule
+from db.policy import Decision
 from db.reviews import decided
 
 Votes = Mapping[int, Mapping[str, int]]

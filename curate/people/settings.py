@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from db.policy import LabelPolicy, Rule
+from db.answers import LabelPolicy, Rule
 
 
 class LabellingSettings(BaseModel):

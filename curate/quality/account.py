@@ -8,8 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curate.project import Project
-from curate.quality.checks import find, value_of
-from curate.quality.measures import METHOD
+from curate.quality.checks import METHOD, find, value_of
 from curate.quality.settings import QualitySettings
 from db.models import Image, ImageState, Quality
 

@@ -18,8 +18,8 @@ from curate import lookup
 from curate.dedup.groups import regroup
 from curate.progress import QUIET, Progress
 from curate.project import Project
-from curate.quality.checks import find
-from curate.quality.measures import METHOD, measure
+from curate.quality.checks import METHOD, find
+from curate.quality.measures import measure
 from db.batches import chunks
 from db.errors import DatasetError, StoreError
 from db.models import Image, ImageState, Label, Quality, Said

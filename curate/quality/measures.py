@@ -15,8 +15,6 @@ from curate.dedup.layout import without_frame
 
 Gray = NDArray[np.uint8]
 
-METHOD = "plain1"
-"""Stands in `Quality.method`. Measures under another name are taken anew by `curate quality`."""
 _SIDE = 256
 _FRAME_SIDE = 128
 _THUMB = 64

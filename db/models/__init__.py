@@ -1,5 +1,6 @@
 """Tables, as typed classes. A row of `images` is never deleted: what is forgotten stays as a tombstone."""
 
+from db.answers import Other
 from db.models.base import Base
 from db.models.classes import ChangeKind, ClassChange
 from db.models.crawling import Host, Search, SearchState
@@ -25,7 +26,6 @@ from db.models.labelling import (
     Label,
     LabellingProject,
     LabellingTask,
-    Other,
     Prelabel,
     TaskState,
 )

@@ -7,6 +7,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
+from db.answers import Other
 from db.models.base import Base, ByValue, now
 
 
@@ -79,19 +80,6 @@ class AnnotationState(StrEnum):
     UNUSABLE = "unusable"
     DROPPED = "dropped"
     DELETED = "deleted"
-
-
-class Other(StrEnum):
-    """What else than a class a person can say of a picture. Each is an answer, and takes the image out of the queue."""
-
-    NONE = "none_of_these"
-    SEVERAL = "several"
-    UNUSABLE = "unusable_picture"
-
-    @property
-    def caption(self) -> str:
-        """As people read it."""
-        return self.value.replace("_", " ").capitalize()
 
 
 class Prelabel(StrEnum):
