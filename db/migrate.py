@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 _QUICK_CHECK_UP_TO = 64 * 2**20
 """Bytes. A full check reads the whole file (about 0.5 s a gigabyte), so larger files get it in `db check` only."""
+_WAIT_SECONDS = 60.0
+"""For others that keep the database locked: they write for moments."""
 
 
 class Standing(Enum):
@@ -52,8 +54,13 @@ def standing(path: Path) -> Standing:
     try:
         revision = _revision(path)
     except sqlite3.DatabaseError as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_NOTADB:
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_NOTADB:
             raise no_database from None
+        if code == sqlite3.SQLITE_BUSY:
+            raise DatabaseError(
+                f"another program keeps {path} locked; run the command again when it is done."
+            ) from None
         raise DatabaseError(
             f"{path} is damaged ({error}). Put back a copy from the `backups` folder beside it."
         ) from error
@@ -82,7 +89,7 @@ def _revision(path: Path) -> str | None:
 
 @contextmanager
 def _read_only(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=60)) as connection:
+    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_WAIT_SECONDS)) as connection:
         yield connection
 
 

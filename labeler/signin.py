@@ -5,11 +5,10 @@ the browser on. It answers once, at an address that nobody can guess, and is gon
 """
 
 import secrets
-import time
 import webbrowser
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Event
+from threading import Event, Thread
 from urllib.parse import urlsplit
 
 import httpx
@@ -17,6 +16,7 @@ import httpx
 from db.errors import LabelStudioError
 
 _WAIT_SECONDS = 60
+_POLL_SECONDS = 0.1
 
 
 def session_cookie(url: str, user: str, password: str) -> str:
@@ -65,9 +65,13 @@ def open_signed_in(target: str, cookie: str, open_browser: Callable[[str], bool]
     # Threads: browsers open connections ahead that ask nothing, and another of them may be the one that asks.
     with ThreadingHTTPServer((host, 0), Hand) as server:
         server.daemon_threads = True
-        server.timeout = 0.2
-        if open_browser(f"http://{host}:{server.server_port}{path}"):
-            deadline = time.monotonic() + _WAIT_SECONDS
-            while not came.is_set() and time.monotonic() < deadline:
-                server.handle_request()
+        # Beside us: a browser that is opened in this terminal comes before the call that opened it is over.
+        serving = Thread(target=server.serve_forever, args=(_POLL_SECONDS,))
+        serving.start()
+        try:
+            if open_browser(f"http://{host}:{server.server_port}{path}"):
+                came.wait(_WAIT_SECONDS)
+        finally:
+            server.shutdown()
+            serving.join()
     return came.is_set()

@@ -4,8 +4,6 @@ import ipaddress
 import json
 import os
 import socket
-import subprocess
-import sys
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from curate.ingest.decoders import Decoders
 from curate.project import Project
 from tests.browser import browser
 from tests.environment import clean_env
+from tests.forks import COMMANDS
 from tests.labelstudio import make_desk, studio
 
 __all__ = ["browser", "clean_env", "make_desk", "studio"]
@@ -146,19 +145,18 @@ class Ran:
 Cli = Callable[..., Ran]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _forks() -> Iterator[None]:
+    yield
+    COMMANDS.close()
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
     """The real command line, in a process of its own."""
 
     def run(*arguments: object, cwd: Path = tmp_path, env: dict[str, str] | None = None, check: bool = False) -> Ran:
-        done = subprocess.run(
-            [sys.executable, "-m", "curate", *map(str, arguments)],
-            cwd=cwd,
-            env=clean_env() | (env or {}),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = COMMANDS.run(list(map(str, arguments)), cwd, clean_env() | (env or {}))
         if check and done.returncode:
             raise AssertionError(f"curate {arguments} ended with {done.returncode}: {done.stderr}")
         return Ran(done.returncode, done.stdout, done.stderr)

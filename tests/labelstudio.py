@@ -2,8 +2,6 @@
 
 import json
 import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -37,6 +35,7 @@ from labeler.install import installation
 from labeler.server import LocalServer
 from tests import prepare
 from tests.environment import clean_env
+from tests.forks import COMMANDS
 from tests.pictures import jpeg
 
 
@@ -252,13 +251,8 @@ def started(folder: Path) -> Iterator[LocalServer]:
 
 def label(folder: Path, *arguments: str, env: dict[str, str] | None = None) -> dict[str, Any]:
     """Run a `curate label` command that must succeed, and give its JSON."""
-    done = subprocess.run(
-        [sys.executable, "-m", "curate", "label", *arguments, "--project", str(folder), "--json"],
-        env=clean_env() | (env or {}),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    command = ["label", *arguments, "--project", str(folder), "--json"]
+    done = COMMANDS.run(command, folder, clean_env() | (env or {}))
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

@@ -282,10 +282,22 @@ def test_a_look_leaves_the_locks_of_this_process_alone(database: Path) -> None:
     """While a transaction is open here, another process cannot write, however often the database is looked at."""
     with closing(sqlite3.connect(database, isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = DELETE")  # whose locks are those of the file itself
-        connection.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(DatabaseError):
-            migrate.standing(database)
+        connection.execute("BEGIN IMMEDIATE")
+        assert migrate.standing(database) is Standing.CURRENT
         script = f"import sqlite3; sqlite3.connect({str(database)!r}, timeout=0).execute('BEGIN IMMEDIATE')"
         tried = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
         assert "locked" in tried.stderr
         connection.execute("ROLLBACK")
+
+
+def test_a_database_that_another_program_keeps_locked_is_not_called_damaged(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is sent to the backups for that."""
+    monkeypatch.setattr(migrate, "_WAIT_SECONDS", 0.1)
+    with closing(sqlite3.connect(database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(DatabaseError, match=r"another program keeps .* locked") as told:
+            migrate.standing(database)
+    assert "backup" not in str(told.value)

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -106,7 +107,10 @@ def world() -> World:
 def test_every_command_runs_in_its_order(cli: Cli, tmp_path: Path, world: World) -> None:
     """The loop on real work, from `init` to `label stop`, with a small web, a small network and somebody who labels."""
     folder = tmp_path / "guitars"
-    env = {"BROWSER": "true"}
+    browser = tmp_path / "browser"
+    browser.write_text(f"#!{sys.executable}\nimport sys, urllib.request\nurllib.request.urlopen(sys.argv[1])\n")
+    browser.chmod(0o755)
+    env = {"BROWSER": f"{browser} %s"}
 
     def run(line: str, cwd: Path) -> None:
         done = cli(*shlex.split(line)[1:], cwd=cwd, env=env)
