@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import shutil
 import socket
 import zlib
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from curate.crawl import crawl
 from curate.ingest import folder
 from curate.ingest.decoders import Decoders
 from curate.project import Project
+from db import migrate
 from tests.browser import browser
 from tests.environment import clean_env
 from tests.forks import COMMANDS
@@ -143,6 +145,24 @@ class Ran:
 
 
 Cli = Callable[..., Ran]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _kept_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Make one empty database by its migrations, and copy it from then on: two tests in three begin with one."""
+    kept: dict[Path, Path] = {}
+    make = migrate._make
+
+    def copied(path: Path) -> None:
+        migrations = migrate._folder()
+        if migrations not in kept:
+            kept[migrations] = tmp_path_factory.mktemp("database") / "empty.db"
+            make(kept[migrations])
+        shutil.copyfile(kept[migrations], path)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(migrate, "_make", copied)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)
