@@ -98,6 +98,6 @@ class _Lines:
         total = f"/{self.total}" if self.total is not None else ""
         left = ""
         if self.total is not None and rate > 0 and not last:
-            left = f", {(self.total - self.done) / rate:.0f} s left"
+            left = f", {max(0, self.total - self.done) / rate:.0f} s left"
         note = f", {self.noted}" if self.noted else ""
         print(f"{self.name}: {self.done}{total} {self.unit}, {rate:.3g}/s{left}{note}", file=sys.stderr)  # noqa: T201 - the one place that writes progress
