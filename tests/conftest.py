@@ -48,7 +48,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if "studio" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group(f"studio-{_share(item.path.stem)}"))
     if hasattr(config, "workerinput"):  # among several: the others must not wait at the end for one that is at it alone
-        items.sort(key=lambda item: item.get_closest_marker("long") is None)
+        items.sort(key=lambda item: not (item.get_closest_marker("long") or _share(item.path.stem) == "live"))
 
 
 @pytest.fixture(autouse=True)
