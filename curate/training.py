@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 
 from curate.progress import QUIET, Progress
 from curate.project import Project
+from curate.rounds import record as rounds
 from curate.split import latest_snapshot, refuse_forgotten
 from curate.watching import watched
 from db.errors import DatasetError
@@ -263,3 +264,4 @@ def _note(project: Project, run: Run, result: RunResult) -> None:
         row.best_epoch, row.validation_accuracy = result.best_epoch, result.validation_accuracy
         row.validation_images, row.images_per_second = result.validation_images, result.images_per_second
         row.weights_sha256 = result.weights_sha256
+        rounds.record(session, row, result.trust)

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from curate.edit import set_value
 from curate.live.jobs import Job
+from curate.rounds.account import account
 from curate.split import split
 from db.files import process_lives
 from db.models import Run, RunState, Snapshot
@@ -76,7 +77,7 @@ def test_labels_train_a_model_and_its_pre_labels_follow(desk: Desk) -> None:
         watch.until(lambda: len(desk.labels()) == 7)
         assert runs(desk) == []
         label(desk, 7, 8)
-        told = watch.until_said("training on split 1, with 8 new labels; its log: ")
+        begun = watch.until_said("training on split 1, with 8 new labels; its log: ")
         (job,) = children(watch)
         assert os.getpriority(os.PRIO_PROCESS, job) == 10
         label(desk, 8, 11)  # meanwhile
@@ -104,9 +105,11 @@ def test_labels_train_a_model_and_its_pre_labels_follow(desk: Desk) -> None:
     assert [one["run"] for one in ended.json["trained"]] == [run.name for run in runs(desk)]
     assert ended.json["failed"] == []
     assert ended.json["prelabelled"] == 5
+    told = [(one.run, one.labelled) for one in account(desk.project).rounds]
+    assert told == [(run.name, labelled) for run, labelled in zip(runs(desk), (8, 16), strict=True)]
     with desk.project.database.read() as session:
         assert len(session.scalars(select(Snapshot)).all()) == 2
-    assert Path(told.rpartition("its log: ")[2]).read_text()
+    assert Path(begun.rpartition("its log: ")[2]).read_text()
 
 
 def test_a_training_that_fails_is_told(desk: Desk) -> None:

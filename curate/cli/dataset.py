@@ -72,18 +72,27 @@ def status(
         bool,
         typer.Option("--labelling", help="Who labels, how far they agree, what pre-labels do, what is left, instead."),
     ] = False,
+    loop: Annotated[
+        bool,
+        typer.Option("--loop", help="Each round of labelling and training, and what more labels are worth, instead."),
+    ] = False,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the rounds of --loop into a PNG.")
+    ] = None,
 ) -> Outcome:
     """Show where everything stands: images and labels of each class, runs, and what is left to do."""
     from dataclasses import asdict
 
-    from curate.cli import show, show_crawl, show_quality
-    from curate.crawl.account import account
+    from curate.cli import show, show_quality
     from curate.quality.account import account as judge
     from curate.status import status as measure
 
     if crawl:
+        from curate.cli import show_crawl
+        from curate.crawl.account import account
+
         kept = account(around.project())
-        return Outcome(asdict(kept), show_crawl.account(kept))
+        return Outcome(show_crawl.account_data(kept), show_crawl.account(kept))
     if quality:
         judged = judge(around.project())
         return Outcome(asdict(judged), show_quality.account(judged))
@@ -93,8 +102,28 @@ def status(
 
         asked = ask(around.project())
         return Outcome(show_labelling.account_data(asked), show_labelling.account(asked))
+    if loop or plot:
+        return _loop(around, plot)
     found = measure(around.project())
     return Outcome(asdict(found), show.status(found))
+
+
+def _loop(around: Surroundings, plot: Path | None) -> Outcome:
+    from rich.console import Group
+
+    from curate.cli import show_rounds
+    from curate.rounds.account import account
+    from curate.rounds.plot import draw
+    from curate.simulation.plot import check
+    from db.files import write_atomically
+
+    check(plot)
+    found = account(around.project())
+    data, text = show_rounds.loop_data(found), show_rounds.loop(found)
+    if plot is None:
+        return Outcome(data, text)
+    write_atomically(plot.absolute(), draw(found))
+    return Outcome({**data, "plot": str(plot.absolute())}, Group(text, "", f"the plot: {plot}"))
 
 
 def split(

@@ -18,20 +18,26 @@ def loop(
     around: Surroundings,
     rounds: Annotated[int, typer.Option(min=1, metavar="N", help="How many rounds.")] = 1,
     batch: Annotated[int, typer.Option(min=1, metavar="N", help="Labels that a round waits for.")] = 100,
+    crawl: Annotated[
+        bool, typer.Option("--crawl", help="Look in the web for more of the classes that are short, after each round.")
+    ] = False,
 ) -> Outcome:
     """Go on in rounds: wait for a batch of labels, split, train, pre-label, and hand out what to label next.
 
     Label Studio is started if it is not running. The loop can be stopped at any time; the same command goes on.
     """
-    from dataclasses import asdict
-
-    from curate.cli import show
+    from curate.cli import show_rounds
     from curate.cli.label import labelling
     from curate.loop import loop as run
+    from curate.rounds.account import account
 
     desk = labelling(around)
-    done = list(run(desk.project, desk, rounds, batch, around.progress))
-    return Outcome({"rounds": [asdict(one) for one in done]}, show.rounds(done))
+    done = []
+    for one in run(desk.project, desk, rounds, batch, around.progress, crawl=crawl):
+        around.progress.say(show_rounds.line(one))
+        done.append(one)
+    found = account(desk.project)
+    return Outcome(show_rounds.loop_data(found, done), show_rounds.loop(found, done))
 
 
 def demo(

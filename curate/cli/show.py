@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from curate.demo.story import DemoReport
     from curate.doctor import Problem
     from curate.ingest.folder import ImportReport
-    from curate.loop import Round
     from curate.pages.duplicates import ReviewReport
     from curate.predicting import PredictReport
     from curate.seeds import SeedsReport
@@ -173,20 +172,9 @@ def choices(found: Sequence["Choice"]) -> RenderableType:
     return table
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """A percentage, or nothing."""
     return "" if value is None else f"{value:.0%}"
-
-
-def rounds(done: "Sequence[Round]") -> RenderableType:
-    """One row a round."""
-    numbers = ("round", "labelled", "classes complete", "validation accuracy", "pre-labels accepted", "handed out")
-    table = table_of(*numbers, "run", numbers=numbers)
-    for one in done:
-        accuracy, accepted = f"{one.validation_accuracy:.3f}", _share(one.prelabels_accepted)
-        table.add_row(
-            str(one.round), str(one.labelled), str(one.complete), accuracy, accepted, str(one.pushed), Text(one.run)
-        )
-    return table
 
 
 def demo(report: "DemoReport", folder: "Path") -> RenderableType:
@@ -194,7 +182,7 @@ def demo(report: "DemoReport", folder: "Path") -> RenderableType:
     numbers = ("round", "labelled", "classes complete", "validation accuracy", "pre-labels accepted")
     table = table_of(*numbers, numbers=numbers)
     for one in report.rounds:
-        accuracy, accepted = f"{one.validation_accuracy:.3f}", _share(one.prelabels_accepted)
+        accuracy, accepted = f"{one.validation_accuracy:.3f}", share(one.prelabels_accepted)
         table.add_row(str(one.round), str(one.labelled), str(one.classes_complete), accuracy, accepted)
     lines = [
         f"validation accuracy: on {report.held_out} drawings that nobody labelled, the same in every round",

@@ -1,6 +1,7 @@
 """What people read of a crawl, and its JSON."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
@@ -10,6 +11,8 @@ from rich.text import Text
 if TYPE_CHECKING:
     from curate.crawl.account import Account
     from curate.crawl.report import CrawlReport, TargetReport
+    from curate.crawl.returns import Returns
+    from curate.crawl.shortage import Shortage
     from curate.crawl.watch import Health
 
 
@@ -65,8 +68,29 @@ def _target(name: str, target: "TargetReport") -> str:
     return f"{name}: {target.stored} new images{f' ({sources})' if sources else ''}{copies}; {stands or 'done'}"
 
 
+def account_data(found: "Account") -> dict[str, Any]:
+    """All of it; `queries` have what people say of the images that each brought, `share` that of its own class."""
+    data = asdict(found)
+    for row, one in zip(data["queries"], found.queries, strict=True):
+        del row["returns"]
+        row.update(_returns_data(one.returns))
+    return data
+
+
+def _returns_data(one: "Returns | None") -> dict[str, Any]:
+    if one is None:
+        return {"class": "", "images": 0, "labelled": 0, "classes": {}, "share": None}
+    return {
+        "class": one.collected_for,
+        "images": one.images,
+        "labelled": one.labelled,
+        "classes": dict(one.classes),
+        "share": one.of(one.collected_for).as_dict() if one.collected_for else None,
+    }
+
+
 def account(found: "Account") -> RenderableType:
-    """One row a class and source."""
+    """One row a class and source, one a query, then what is short."""
     columns = ("found", "stored", "duplicate", "refused", "failed", "open")
     table = Table(box=None, pad_edge=False)
     for header in ("class", "source", *columns):
@@ -81,7 +105,39 @@ def account(found: "Account") -> RenderableType:
         for host in found.paused
         if host.resume_at
     ]
-    return Group(table, *(Text(line) for line in lines))
+    lines += [_short(one) for one in found.short]
+    return Group(table, "", _queries(found), *(Text(line) for line in lines))
+
+
+def _queries(found: "Account") -> Table:
+    numbers = ("pages", "shown", "new", "images", "labelled")
+    table = Table(box=None, pad_edge=False)
+    for header in ("query", "source", *numbers, "of its class"):
+        table.add_column(header, justify="right" if header in numbers else "left")
+    for one in found.queries:
+        came = one.returns
+        counts = (one.pages, one.shown, one.fresh, came.images if came else 0, came.labelled if came else 0)
+        table.add_row(Text(one.query), Text(one.source), *map(str, counts), _share(came))
+    return table
+
+
+def _share(came: "Returns | None") -> Text:
+    if came is None or not came.labelled:
+        return Text("")
+    name = came.collected_for
+    if not name:
+        return Text(", ".join(f"{label} {count}" for label, count in came.classes.items()))
+    share = came.of(name)
+    low, high = share.interval
+    return Text(f"{name} {share.value:.2f} ({low:.2f} to {high:.2f})")
+
+
+def _short(one: "Shortage") -> str:
+    first = f"{one.name} lacks {one.lacks} labels, and {one.expected:.0f} are to be expected of what waits"
+    if not one.queries:
+        return f"{first}; none of its queries brings any"
+    best = one.queries[0]
+    return f"{first}: `curate loop --crawl` looks for {one.want} images, first at {best.source} for {best.query!r}"
 
 
 def health(found: "list[Health]") -> RenderableType:

@@ -33,9 +33,9 @@ def account_data(found: "LabellingAccount") -> dict[str, Any]:
             for p in found.people
         ],
         "prelabels": {
-            "accepted": _share(found.prelabels.accepted),
-            "corrected": {name: _share(share) for name, share in found.prelabels.corrected.items()},
-            "hidden": _share(found.prelabels.hidden),
+            "accepted": found.prelabels.accepted.as_dict(),
+            "corrected": {name: share.as_dict() for name, share in found.prelabels.corrected.items()},
+            "hidden": found.prelabels.hidden.as_dict(),
             "gap": None if gap is None else dict(zip(("value", "low", "high"), gap, strict=True)),
         },
         "agreement": {
@@ -48,7 +48,7 @@ def account_data(found: "LabellingAccount") -> dict[str, Any]:
         },
         "disputed": found.disputed,
         "spread": found.spread,
-        "accepted": {"images": found.accepted, "checked": _share(found.checked)},
+        "accepted": {"images": found.accepted, "checked": found.checked.as_dict()},
         "left": {
             "missing": found.left.missing,
             "useful": found.left.useful,
@@ -56,11 +56,6 @@ def account_data(found: "LabellingAccount") -> dict[str, Any]:
             "hours": found.left.hours,
         },
     }
-
-
-def _share(share: "Share") -> dict[str, Any]:
-    low, high = share.interval
-    return {"hits": share.hits, "of": share.of, "value": share.value, "low": low, "high": high}
 
 
 def _alpha(found: "Alpha") -> dict[str, Any]:

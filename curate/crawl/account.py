@@ -2,12 +2,14 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Row, case, func, select
 from sqlalchemy.orm import Session
 
 from curate.crawl.hosts import Pace
+from curate.crawl.returns import Returns, returns
+from curate.crawl.shortage import Shortage, shortages
 from curate.project import Project
 from db.models import Candidate, CandidateState, Class, Host, Search, SearchState, Sighting
 from db.models.base import now
@@ -41,6 +43,8 @@ class Yield:
     shown: int
     fresh: int
     open: bool
+    returns: Returns | None = None
+    """What people say of the images; None where none was stored."""
 
 
 @dataclass
@@ -51,6 +55,8 @@ class Account:
     reasons: dict[str, int] = field(default_factory=dict)
     queries: list[Yield] = field(default_factory=list)
     paused: list[Pace] = field(default_factory=list)
+    short: list[Shortage] = field(default_factory=list)
+    """Classes that lack labels and images that could have them."""
 
 
 def account(project: Project) -> Account:
@@ -58,7 +64,8 @@ def account(project: Project) -> Account:
     with project.database.read() as session:
         names = {c.id: c.name for c in session.scalars(select(Class))}
         rows, reasons = _rows(_counted(session), names)
-        return Account(rows, reasons, _yields(session), _paused(session))
+        found = Account(rows, reasons, _yields(session), _paused(session))
+    return replace(found, short=shortages(project, project.settings.crawl.sources))
 
 
 def _counted(session: Session) -> Iterable[Row[int | None, str, CandidateState, Reason | None, int]]:
@@ -100,7 +107,11 @@ def _yields(session: Session) -> list[Yield]:
     open_ones = func.sum(case((Search.state == SearchState.OPEN, 1), else_=0))
     sums = (func.sum(Search.pages), func.sum(Search.shown), func.sum(Search.fresh), open_ones)
     query = select(*columns, *sums).group_by(*columns).order_by(sums[2].desc(), *columns)
-    return [Yield(row[0], row[1], row[2], row[3], row[4], row[5] > 0) for row in session.execute(query)]
+    known = {(one.source, one.query): one for one in returns(session)}
+    return [
+        Yield(row[0], row[1], row[2], row[3], row[4], row[5] > 0, known.get((row[0], row[1])))
+        for row in session.execute(query)
+    ]
 
 
 def _paused(session: Session) -> list[Pace]:

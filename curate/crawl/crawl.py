@@ -124,7 +124,7 @@ class _Crawl:
     def _open(self, session: Session, target: Target, finders: Sequence[Finder]) -> None:
         """Take up what an earlier run left of a target."""
         for finder in finders:
-            searches.begin(session, finder, target.queries, target.key)
+            searches.begin(session, finder, target.queries_of(finder.name), target.key)
         claims.reopen(session, target.key, self.begun_at)
         if self.options.recheck:
             claims.recheck(session, target.key)

@@ -68,7 +68,8 @@ class Finding:
                 await self._take(turn, page)
 
     def _next_turn(self, session: Session) -> Turn | None:
-        return searches.following(session, self._finder.name, self._target.key, self._failed)
+        order = self._target.queries_of(self._finder.name) if self._target.order else None
+        return searches.following(session, self._finder.name, self._target.key, self._failed, order)
 
     def _note_failure(self, turn: Turn, refusal: Refusal) -> None:
         self._failed.append(turn.id)

@@ -16,6 +16,12 @@ class Target:
     class_id: int | None
     queries: tuple[str, ...]
     want: int | None
+    order: tuple[tuple[str, str], ...] = ()
+    """Sources with the queries that they are asked, the first before all others. Empty: each all, in turn."""
+
+    def queries_of(self, source: str) -> tuple[str, ...]:
+        """What a source is asked, in order."""
+        return tuple(query for one, query in self.order if one == source) if self.order else self.queries
 
 
 @dataclass

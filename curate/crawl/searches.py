@@ -68,16 +68,25 @@ def _restart(row: Search) -> None:
     row.state, row.cursor = SearchState.OPEN, row.start
 
 
-def following(session: Session, source: str, target: str, passed_over: Collection[int]) -> Turn | None:
-    """Give the open search that has shown the fewest pages, so that none alone fills a class."""
+def following(
+    session: Session, source: str, target: str, passed_over: Collection[int], order: Sequence[str] | None = None
+) -> Turn | None:
+    """Give the open search that has shown the fewest pages, so that none alone fills a class.
+
+    With an `order` of queries, the first of them that is open, and none of others.
+    """
     query = (
         select(Search)
         .where(Search.source == source, Search.target == target, Search.state == SearchState.OPEN)
         .where(Search.id.not_in(passed_over))
         .order_by(Search.pages, Search.id)
-        .limit(1)
     )
-    row = session.scalars(query).first()
+    if order is None:
+        row = session.scalars(query.limit(1)).first()
+    else:
+        places = {text: place for place, text in enumerate(order)}
+        rows = session.scalars(query.where(Search.query.in_(order)))
+        row = min(rows, key=lambda found: places[found.query], default=None)
     if row is None:
         return None
     # A page that was read to its end and is asked again: it may say that nothing has changed.

@@ -17,10 +17,11 @@ from curate.demo.annotator import Annotator
 from curate.demo.web import serve
 from curate.demo.world import World
 from curate.labelling import Labelling
-from curate.loop import Round, loop
+from curate.loop import loop
 from curate.predicting import predict_files
 from curate.progress import Progress
 from curate.project import Project
+from curate.rounds.account import RoundReport
 from curate.studio import Environment
 from db.errors import ConfigError
 from db.files import write_atomically
@@ -137,7 +138,7 @@ def _collect(project: Project, classes: list[str], scale: Scale, progress: Progr
     return DemoReport(project.root, crawled, sum(len(group.members) - 1 for group in groups), 0)
 
 
-def _rounds(project: Project, desk: Labelling, world: World, scale: Scale, progress: Progress) -> Iterator[Round]:
+def _rounds(project: Project, desk: Labelling, world: World, scale: Scale, progress: Progress) -> Iterator[RoundReport]:
     standing = desk.start(progress)
     assert standing.project is not None  # noqa: S101 - `start` has just made it
     classes = [c.name for c in project.settings.classes]
@@ -146,7 +147,7 @@ def _rounds(project: Project, desk: Labelling, world: World, scale: Scale, progr
         yield from loop(project, desk, scale.rounds, scale.batch, progress, pause=annotator.work)
 
 
-def _measured(project: Project, done: Round, progress: Progress) -> DemoRound:
+def _measured(project: Project, done: RoundReport, progress: Progress) -> DemoRound:
     held_out = project.root / "held-out"
     answers = predict_files(project, [str(held_out)], done.run, progress).predictions
     right = sum(answer.label == Path(answer.path).parent.name for answer in answers)

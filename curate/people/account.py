@@ -13,7 +13,7 @@ from curate.people.agreement import Agreement, agreement
 from curate.people.disagreement import disputed
 from curate.people.voices import First, first_answers, heard
 from curate.project import Project
-from curate.share import Share
+from curate.share import Difference, Share, difference
 from db.batches import chunks
 from db.labels import accepted_keepers, keeper_labels
 from db.models import (
@@ -59,16 +59,9 @@ class Prelabels:
     """Where it was kept back: how often people said the same by themselves."""
 
     @property
-    def gap(self) -> tuple[float, float, float] | None:
-        """How much oftener people agree with what they are shown; with its 95 % interval (Newcombe 1998, method 10)."""
-        shown, hidden = self.accepted.value, self.hidden.value
-        if shown is None or hidden is None:
-            return None
-        (low, high), (hidden_low, hidden_high) = self.accepted.interval, self.hidden.interval
-        gap = shown - hidden
-        below = ((shown - low) ** 2 + (hidden_high - hidden) ** 2) ** 0.5
-        above = ((high - shown) ** 2 + (hidden - hidden_low) ** 2) ** 0.5
-        return gap, gap - below, gap + above
+    def gap(self) -> Difference | None:
+        """How much oftener people agree with what they are shown."""
+        return difference(self.accepted, self.hidden)
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from db.models.labelling import (
 )
 from db.models.learning import Prediction, Run, RunState, Side, Snapshot, SnapshotItem
 from db.models.people import Annotator, Policy, Review, ReviewReason
+from db.models.rounds import Round
 
 __all__ = [
     "PERSON",
@@ -61,6 +62,7 @@ __all__ = [
     "Quality",
     "Review",
     "ReviewReason",
+    "Round",
     "Run",
     "RunState",
     "Said",
