@@ -25,10 +25,10 @@ FEWEST = 4
 """Rounds that are needed: three unknowns, and one to see whether they fit."""
 CLOSE = 0.01
 """Accuracy below that of all labels that counts as having reached it."""
-_EXPONENTS = np.geomspace(0.05, 2.0, 31)
+_EXPONENTS = np.geomspace(0.05, 2.0, 25)
 _CEILINGS = np.linspace(0.0, 1.0, 41)
 """Of the way from the present accuracy to 1. Each is as likely beforehand, as are the exponents' logarithms."""
-_LEVELS = 61
+_LEVELS = 41
 _REACH = 5.0
 """Standard errors around the last rounds' accuracy in which the present one is looked for."""
 _DRIFT = 0.02
@@ -128,7 +128,7 @@ def fit(points: Sequence[Point]) -> Curve:
 
 
 def _present(shares: Numbers, images: Numbers) -> Numbers:
-    """Accuracies that the last round may truly have; (61,)."""
+    """Accuracies that the last round may truly have; (41,)."""
     centre = (shares[-1] * images[-1] + 1) / (images[-1] + 2)
     reach = _REACH * np.sqrt(centre * (1 - centre) / images[-1])
     return np.linspace(max(0.0, centre - reach), min(1.0, centre + reach), _LEVELS)

@@ -32,10 +32,11 @@ from db.models import (
 from trainer.errors import WeightsError
 
 
-def record(session: Session, run: Run, trust: Mapping[str, Any]) -> Round | None:
+def record(session: Session, run: Run, trust: Mapping[str, Any], strategy: str = "") -> Round | None:
     """Write down the round that `run`, which has just finished, was the end of. What another run taught is no round.
 
-    `trust` is what the run knows of itself: `trainer.trust.Trust`, as plain values, or nothing.
+    `trust` is what the run knows of itself: `trainer.trust.Trust`, as plain values, or nothing; `strategy`
+    chose the images that were handed out, if that is known.
     """
     if run.options.get("teacher"):
         return None
@@ -56,7 +57,7 @@ def record(session: Session, run: Run, trust: Mapping[str, Any]) -> Round | None
         shown=answers[Prelabel.ACCEPTED] + answers[Prelabel.CHANGED],
         labelling_seconds=_seconds(session, since, until),
         waited_seconds=_waited(session, before, until),
-        strategy="",
+        strategy=strategy,
     )
     session.add(found)
     session.flush()

@@ -33,4 +33,4 @@ class Round(Base):
     waited_seconds: Mapped[float | None]
     """From the end of the training before, or from the first task, until its labels were taken."""
     strategy: Mapped[str]
-    """By which its images were chosen."""
+    """By which its images were chosen; empty where nobody knows any more."""
