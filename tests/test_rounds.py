@@ -86,13 +86,13 @@ def test_a_further_seed_is_no_further_round(project: Project, tmp_path: Path) ->
 
 
 def test_a_round_that_was_killed_after_its_training_is_not_lost(project: Project, tmp_path: Path, cli: Cli) -> None:
-    """Killed when the network was written and its row was not: the same command puts the round on record."""
+    """Killed when the network was written and its row was not: training again ends the run, and the round with it."""
     take_in(project, tmp_path / "in", range(6), range(6))
     split(project)
     killed = cli("train", "--project", project.root, env={"CURATE_FAULT": "run.before_row"})
     assert killed.code == -signal.SIGKILL
     assert account(project).rounds == []
-    cli("train", "--project", project.root, check=True)
+    train_run(project, options_from(project))
     (one,) = account(project).rounds
     assert (one.labelled, one.right.of) == (12, 4)
 

@@ -31,7 +31,7 @@ def draw(found: LoopAccount) -> bytes:
         _draw_rounds(axes, found.rounds)
         axes.set_title("validation accuracy", loc="left", fontsize=11, fontweight="bold")
         axes.set_xlabel("labels in the split")
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
+        axes.legend(frameon=False, fontsize=8, loc="upper left")
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)
         axes.spines[["top", "right"]].set_visible(False)
@@ -57,4 +57,6 @@ def _draw_forecast(axes: Any, forecast: Forecast) -> None:  # noqa: ANN401 - mat
     enough = forecast.labels + forecast.enough.value
     axes.axvline(enough, color=_GRAY, linestyle=":", linewidth=1)
     words = f"{enough:.0f}: within 0.01 of all {forecast.whole}"
-    axes.annotate(words, (enough, 0.02), (3, 0), ("data", "axes fraction"), "offset points", fontsize=8, color=_GRAY)
+    # To its left: on its right the picture may end.
+    place = {"xytext": (-3, 0), "xycoords": ("data", "axes fraction"), "textcoords": "offset points", "ha": "right"}
+    axes.annotate(words, (enough, 0.02), fontsize=8, color=_GRAY, **place)
