@@ -4,14 +4,15 @@ import difflib
 import tomllib
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, Field, ValidationError, model_validator
 
+from curate.crawl.settings import CrawlSettings
 from curate.dedup.settings import DedupSettings
 from curate.people.settings import LabellingSettings
 from curate.quality.settings import QualitySettings
+from curate.section import Section, WebAddress
 from db.answers import Other
 from db.errors import ConfigError
 
@@ -39,28 +40,16 @@ def class_key(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 
-def _web_address(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
-        raise ValueError(f"{url!r} is no http(s) address")
-    return url.rstrip("/")
-
-
 def _sqlite_url(url: str) -> str:
     if not url.startswith("sqlite:///") or url == "sqlite:///":
         raise ValueError(f"{url!r} is not of the form sqlite:///FILE")
     return url
 
 
-WebAddress = Annotated[str, AfterValidator(_web_address)]
 ClassName = Annotated[str, AfterValidator(class_name)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DatasetSettings(_Section):
+class DatasetSettings(Section):
     """What is to be reached."""
 
     name: str = Field(default="dataset", min_length=1)
@@ -77,7 +66,7 @@ class DatasetSettings(_Section):
         return self
 
 
-class ClassSettings(_Section):
+class ClassSettings(Section):
     """One class. Without queries of its own, its name is searched for."""
 
     name: ClassName
@@ -87,13 +76,13 @@ class ClassSettings(_Section):
     """Id of the image that the labelling page shows beside the name; else the first that was labelled so."""
 
 
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """Where the database lies; a relative path starts at the project folder."""
 
     url: Annotated[str, AfterValidator(_sqlite_url)] = "sqlite:///curate.db"
 
 
-class IngestSettings(_Section):
+class IngestSettings(Section):
     """What an image must be like to be taken in at all."""
 
     max_pixels: int = Field(default=50_000_000, ge=1)
@@ -104,83 +93,13 @@ class IngestSettings(_Section):
     """Of the file; reading stops there."""
 
 
-class OpenverseSettings(_Section):
-    """The Openverse API. Credentials, which raise its limits, come from the environment."""
-
-    url: WebAddress = "https://api.openverse.org"
-
-
-class CommonsSettings(_Section):
-    """Wikimedia Commons."""
-
-    url: WebAddress = "https://commons.wikimedia.org/w/api.php"
-    width: Literal[0, 330, 500, 960, 1280, 1920, 3840] = 1280
-    """Pixels to which larger pictures are scaled by the server, which has these widths ready; 0 takes the original."""
-
-
-class _EngineSettings(_Section):
-    """A search engine that is read page by page, as a browser would. Opt-in: name it in crawl.sources."""
-
-    ignore_robots: bool = False
-    """Ask for its result pages though its robots.txt forbids them. Your decision; image files are never asked so."""
-
-
-class BingSettings(_EngineSettings):
-    """Bing's image search."""
-
-    url: WebAddress = "https://www.bing.com"
-
-
-class GoogleSettings(_EngineSettings):
-    """Google's image search."""
-
-    url: WebAddress = "https://www.google.com"
-
-
-class FlickrSettings(_Section):
-    """Flickr's API. Its key comes from the environment."""
-
-    url: WebAddress = "https://api.flickr.com/services/rest/"
-
-
-class SiteSettings(_Section):
-    """How far a crawl of a whole site goes."""
-
-    max_pages: int = Field(default=500, ge=1)
-    max_depth: int = Field(default=4, ge=0)
-
-
-class CrawlSettings(_Section):
-    """How the web is asked."""
-
-    sources: tuple[Literal["openverse", "commons", "bing", "google", "flickr"], ...] = ("openverse", "commons")
-    licence: Literal["any", "open", "commercial"] = "any"
-    """Which licences are taken: any; those that are known to be free to use in some way; also for commercial ends."""
-    contact: str = Field(default="", pattern=r"^[\x20-\x27\x2a-\x7e]*$")
-    """Goes into the User-Agent, so that whoever runs a server can write to you. Plain ASCII, without brackets."""
-    allow_private_addresses: bool = False
-    concurrency: int = Field(default=16, ge=1, le=256)
-    per_host: int = Field(default=2, ge=1, le=16)
-    attempts: int = Field(default=3, ge=1, le=10)
-    deadline_seconds: float = Field(default=60.0, gt=0)
-    """For one file, redirects and waiting for bytes included."""
-    max_wait_seconds: float = Field(default=120.0, ge=0)
-    """The longest pause a server may ask for within a run; a host that asks for more is left until the next."""
-    openverse: OpenverseSettings = OpenverseSettings()
-    commons: CommonsSettings = CommonsSettings()
-    bing: BingSettings = BingSettings()
-    google: GoogleSettings = GoogleSettings()
-    flickr: FlickrSettings = FlickrSettings()
-    site: SiteSettings = SiteSettings()
-
-
-class LabelStudioSettings(_Section):
+class LabelStudioSettings(Section):
     """Where people label."""
 
     url: WebAddress = "http://127.0.0.1:8080"
 
 
-class TrainSettings(_Section):
+class TrainSettings(Section):
     """Defaults of `curate train`. What is None the recipe says, or else what its option's help does."""
 
     recipe: str = "fast"
@@ -193,7 +112,7 @@ class TrainSettings(_Section):
     device: str = "auto"
 
 
-class Settings(_Section):
+class Settings(Section):
     """All of `curate.toml`."""
 
     dataset: DatasetSettings = DatasetSettings()

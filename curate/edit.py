@@ -10,6 +10,7 @@ import tomlkit
 from tomlkit.items import AoT, Table
 
 from curate import config
+from curate.crawl.settings import CrawlSettings
 from db.errors import ConfigError
 from db.files import write_atomically
 
@@ -68,7 +69,7 @@ def draft(preset: str | None, classes: Sequence[str], name: str) -> str:
     document = tomlkit.document()
     document["dataset"] = {"name": name, "target": 250, "validation": 50, "seed": 2017}
     document["classes"] = class_tables(chosen, keep_hotkeys=not classes)
-    document["crawl"] = {"sources": list(config.CrawlSettings().sources), "contact": ""}
+    document["crawl"] = {"sources": list(CrawlSettings().sources), "contact": ""}
     document["crawl"]["contact"].comment("your address: it goes into the User-Agent")
     document["train"] = {"recipe": "fast", "arch": "resnet50", "size": 224, "device": "auto"}
     text = tomlkit.dumps(document)

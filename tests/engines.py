@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qs
 
-from curate.config import CrawlSettings
 from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Finder, Page, Question, SourceError
+from curate.crawl.settings import CrawlSettings
 from curate.crawl.wire import Body
 from db.reasons import Refusal
 from tests.web import Answer, Web

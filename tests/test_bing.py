@@ -7,8 +7,8 @@ from hypothesis import given as fuzz
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from curate.config import BingSettings
 from curate.crawl.interface import Page
+from curate.crawl.settings import BingSettings
 from curate.crawl.sources.bing import BingFinder
 from db.reasons import Reason, Refusal
 from tests.engines import (

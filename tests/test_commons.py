@@ -9,8 +9,8 @@ from hypothesis import given as fuzz
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from curate.config import CommonsSettings
 from curate.crawl.interface import Page, Question
+from curate.crawl.settings import CommonsSettings
 from curate.crawl.sources import commons
 from curate.crawl.sources.commons import CommonsFinder
 from curate.crawl.sources.html_text import absolute, first_link, plain

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from curate.config import CrawlSettings
 from curate.crawl import fetch
 from curate.crawl.fetch import Fetcher
 from curate.crawl.robots import opted_out
+from curate.crawl.settings import CrawlSettings
 from curate.crawl.wire import Body, Kind, Unchanged, retry_after
 from db.reasons import Reason, Refusal
 from tests.web import Web, serve

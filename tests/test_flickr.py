@@ -10,8 +10,8 @@ from hypothesis import given as fuzz
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from curate.config import FlickrSettings
 from curate.crawl.interface import Page
+from curate.crawl.settings import FlickrSettings
 from curate.crawl.sources.flickr import FlickrFinder
 from curate.ingest.intake import Offer
 from curate.rights import attribution, identify

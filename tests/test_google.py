@@ -7,8 +7,8 @@ from hypothesis import given as fuzz
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from curate.config import GoogleSettings
 from curate.crawl.interface import Page
+from curate.crawl.settings import GoogleSettings
 from curate.crawl.sources.google import GoogleFinder
 from db.reasons import Reason, Refusal
 from tests.engines import (

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from yarl import URL
 
-from curate.config import CrawlSettings
 from curate.crawl.fetch import Fetcher
 from curate.crawl.guard import is_public, parse
+from curate.crawl.settings import CrawlSettings
 from curate.crawl.wire import Body, Kind, Unchanged
 from db.reasons import Reason, Refusal
 

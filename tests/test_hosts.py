@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from curate.config import CrawlSettings
 from curate.crawl import fetch, hosts
 from curate.crawl.fetch import Fetcher
 from curate.crawl.hosts import Hosts, Pace, allowances
 from curate.crawl.ledger import Ledger, known_paces
+from curate.crawl.settings import CrawlSettings
 from curate.crawl.wire import Body, Kind, Unchanged
 from curate.project import Project
 from db.reasons import Reason, Refusal

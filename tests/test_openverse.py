@@ -11,9 +11,9 @@ from hypothesis import given as fuzz
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from curate.config import OpenverseSettings
 from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Page, Question
+from curate.crawl.settings import OpenverseSettings
 from curate.crawl.sources.openverse import OpenverseFinder
 from curate.ingest.intake import Offer
 from curate.rights import attribution

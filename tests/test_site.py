@@ -10,10 +10,10 @@ from hypothesis import given as fuzz
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from curate.config import SiteSettings
 from curate.crawl import fetch
 from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Page, Question, SourceError
+from curate.crawl.settings import SiteSettings
 from curate.crawl.sources.site import SiteFinder
 from curate.crawl.wire import Body, Seen
 from db.reasons import Reason, Refusal

@@ -14,11 +14,11 @@ import aiohttp
 from yarl import URL
 
 from curate import __version__
-from curate.config import CrawlSettings
 from curate.crawl import wire
 from curate.crawl.guard import GuardedResolver, origin, parse
 from curate.crawl.hosts import Host, Hosts, Pace
 from curate.crawl.robots import ROBOTS_BYTES, Robots
+from curate.crawl.settings import CrawlSettings
 from curate.crawl.wire import NEVER, Ask, Body, Kind, Redirect, Seen, TooMany, Unchanged
 from db.reasons import Reason, Refusal
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from curate.config import CrawlSettings
 from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Finder, SourceError
+from curate.crawl.settings import CrawlSettings
 from curate.ingest.intake import Offer
 from db.reasons import Reason
 

@@ -1,12 +1,12 @@
 """`[dedup]` of `curate.toml`."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from curate.section import Section
 
 
-class DedupSettings(BaseModel):
+class DedupSettings(Section):
     """When two images are the same photograph."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     descriptor: str = "imagenet"
     """Network whose features help to find copies: `imagenet` (SqueezeNet 1.1 with torchvision's weights, 5 MB, fetched

@@ -2,15 +2,14 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from curate.section import Section
 from db.answers import LabelPolicy, Rule
 
 
-class LabellingSettings(BaseModel):
+class LabellingSettings(Section):
     """How people label, and what counts of it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     policy: Literal["latest", "majority", "trusted", "crowdlab"] = "latest"
     """Whose answer counts where several people label one image. With `majority`, a tie counts as no label."""

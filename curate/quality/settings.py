@@ -1,12 +1,12 @@
 """`[quality]` of `curate.toml`. How its defaults were found stands in `docs/decisions.md`."""
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from curate.section import Section
 
 
-class QualitySettings(BaseModel):
+class QualitySettings(Section):
     """When an image is set aside as too poor a picture. A threshold of 0 switches its check off."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     enabled: bool = True
     """Whether anything is set aside at all; measures are taken in any case."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
-from curate.config import CrawlSettings
 from curate.crawl.interface import Finder
+from curate.crawl.settings import CrawlSettings
 from curate.crawl.sources.bing import BingFinder
 from curate.crawl.sources.commons import CommonsFinder
 from curate.crawl.sources.flickr import FlickrFinder

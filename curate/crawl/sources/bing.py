@@ -7,7 +7,7 @@ from bs4.element import Tag
 from icrawler.builtin.bing import BingFeeder, BingParser
 from icrawler.utils import Signal
 
-from curate.config import BingSettings
+from curate.crawl.settings import BingSettings
 from curate.crawl.sources.engine import (
     Reading,
     Response,

@@ -6,9 +6,9 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from curate.config import CommonsSettings
 from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Page, Question, SourceError
+from curate.crawl.settings import CommonsSettings
 from curate.crawl.sources.engine import ask, changed, clean, json_object
 from curate.crawl.sources.html_text import absolute, first_link, plain
 from curate.crawl.wire import Body, Kind

@@ -22,10 +22,10 @@ from bs4.exceptions import ParserRejectedMarkup
 from icrawler.feeder import Feeder
 from icrawler.utils import Signal
 
-from curate.config import BingSettings, GoogleSettings
 from curate.crawl.fetch import Fetcher
 from curate.crawl.guard import parse
 from curate.crawl.interface import Page, Question, SourceError
+from curate.crawl.settings import BingSettings, GoogleSettings
 from curate.crawl.wire import Body, Kind
 from curate.ingest.intake import Offer
 from db.reasons import Reason, Refusal

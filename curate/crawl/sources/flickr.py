@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl, quote_plus, urlencode, urlsplit
 
 from icrawler.builtin.flickr import FlickrFeeder
 
-from curate.config import FlickrSettings
 from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Page, Question, SourceError
+from curate.crawl.settings import FlickrSettings
 from curate.crawl.sources.engine import ask, changed, clean, file_name, is_web, json_object, page_address
 from curate.crawl.wire import Kind
 from curate.ingest.intake import Offer

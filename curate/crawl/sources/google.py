@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from icrawler.builtin.google import GoogleFeeder, GoogleParser
 from icrawler.utils import Signal
 
-from curate.config import GoogleSettings
 from curate.crawl.guard import parse
+from curate.crawl.settings import GoogleSettings
 from curate.crawl.sources.engine import Reading, Response, ScrapedFinder, Task, page_address, unescape
 from db.reasons import Refusal
 

@@ -14,9 +14,9 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from curate.config import OpenverseSettings
 from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Page, Question, SourceError
+from curate.crawl.settings import OpenverseSettings
 from curate.crawl.sources.engine import changed, clean, file_name, json_object
 from curate.crawl.wire import Body, Kind
 from curate.ingest.intake import Offer

@@ -19,11 +19,11 @@ from icrawler.utils import Signal
 from lxml import etree
 from yarl import URL
 
-from curate.config import SiteSettings
 from curate.crawl.fetch import Fetcher
 from curate.crawl.guard import parse
 from curate.crawl.interface import Page, Question, SourceError
 from curate.crawl.robots import AGENT, opted_out
+from curate.crawl.settings import SiteSettings
 from curate.crawl.sources.engine import clean, file_name
 from curate.crawl.wire import Body, Kind, Unchanged
 from curate.ingest.intake import Offer
