@@ -19,6 +19,7 @@ from curate.labelling import Labelling
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.runs import discard_pictures
+from curate.simulation import kept
 from db.batches import chunks
 from db.errors import DatasetError, LabelStudioError
 from db.faults import fault
@@ -97,6 +98,7 @@ def forget(project: Project, given: str, desk: Labelling, progress: Progress = Q
         fault("image.removed")
     cache.discard(project.private / "pixels", {image.sha256 for image in images})
     features.discard(project.private / features.FOLDER, {image.sha256 for image in images})
+    kept.discard_rounds(project.private)
     discard_pictures(project.runs, {image.sha256 for image in images})
     tasks = _withdraw(project, wanted.images, desk, progress)
     return ForgetReport([Removed(image.id, image.sha256) for image in images], addresses, copies, tasks)

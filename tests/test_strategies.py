@@ -14,7 +14,7 @@ CENTRES = np.array([[0, 0], [20, 0], [0, 20], [20, 20], [40, 0], [0, 40]], dtype
 
 
 def chosen(name: str, pool: Pool, count: int, seed: int = 1) -> list[int]:
-    return [int(row) for row in named(name)(pool, count, np.random.default_rng(seed))]
+    return [int(row) for row in named(name).choose(pool, count, np.random.default_rng(seed))]
 
 
 def blobs(each: int = 12, spread: float = 0.5) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from curate.simulation.summary import Mean
 
 
+_LEARNS = {"head": "a linear layer each round", "full": "the whole network each round"}
+
+
 def register(app: typer.Typer) -> None:
     """Add this command to `app`."""
     command(app, "simulate")(simulate)
@@ -29,9 +32,9 @@ def simulate(
     budget: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Labels to go up to; all of the train side unless told.")
     ] = None,
-    _mode: Annotated[
-        Literal["head"],
-        typer.Option("--mode", help="How each round learns: `head`, a linear layer on the pretrained network."),
+    mode: Annotated[
+        Literal["head", "full"],
+        typer.Option(help="How each round learns: head, a linear layer on the pretrained network; full, as train."),
     ] = "head",
     output: Annotated[
         Path | None,
@@ -47,7 +50,7 @@ def simulate(
     from curate.simulation.simulate import simulate as run
 
     names = [name.strip() for name in strategies.split(",") if name.strip()]
-    report = run(around.project(), Asked(names, seeds, batch, budget), output, around.progress)
+    report = run(around.project(), Asked(names, seeds, batch, budget, mode), output, around.progress)
     return Outcome(_data(report), _text(report))
 
 
@@ -55,6 +58,7 @@ def _data(report: "SimulationReport") -> dict[str, Any]:
     """One row of `curves` a strategy, seed and round; one of `orders` a strategy and seed."""
     return {
         "snapshot": report.snapshot,
+        "mode": report.mode,
         "pool": report.pool,
         "validation": report.validation,
         "whole": report.whole,
@@ -114,8 +118,8 @@ def _text(report: "SimulationReport") -> "RenderableType":
     seeds = f"{len(control)} seed{'s' if len(control) > 1 else ''}"
     return Group(
         Text(
-            f"split {report.snapshot}: {report.pool} images to label, {report.validation} to validate on; all labels"
-            f" give {report.whole:.3f}; {seeds}, ± 95 % over seeds"
+            f"split {report.snapshot}: {report.pool} images to label, {report.validation} to validate on;"
+            f" {_LEARNS[report.mode]}; all labels give {report.whole:.3f}; {seeds}, ± 95 % over seeds"
         ),
         *("", right, "", ahead, "", needed),
         Text(f"needed for {report.target:.3f}; the plot: {report.plot}"),

@@ -6,24 +6,34 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from curate.simulation.head import Head
-from curate.strategies.interface import UNLABELLED, Pool, Rows, Strategy
+from curate.strategies.interface import UNLABELLED, Choose, Numbers, Pool, Rows
 
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """What is replayed: images whose labels are known, and others that tell how good a model is."""
+    """Images whose labels are known, and which therefore can be labelled anew."""
 
-    features: NDArray[np.float32]
-    """(N, D), each column with mean 0 and spread 1."""
     labels: NDArray[np.int64]
     """(N,), counted in the classes."""
-    validation: NDArray[np.float32]
-    """(M, D), on the same scale."""
-    validation_labels: NDArray[np.int64]
     classes: int
     wanted: int
     """Labels to learn from that every class shall have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learned:
+    """A round's model: how good it is, and what it tells of the images that are replayed."""
+
+    accuracy: float
+    """Share of the validation images that it gets right."""
+    embeddings: NDArray[np.float32]
+    """(N, D), each column with mean 0 and spread 1."""
+    probabilities: Numbers
+    """(N, K)."""
+
+
+Learn = Callable[[Rows], Learned]
+"""Learns from these images with their labels, and nothing else: the same rows, however they came, the same model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +60,15 @@ def sizes(first: int, batch: int, budget: int) -> list[int]:
 
 
 def replay(
-    data: Replayed, strategy: Strategy, seed: int, batch: int, budget: int, done: Callable[[int], None] = lambda _: None
+    data: Replayed,
+    learn: Learn,
+    choose: Choose,
+    seed: int,
+    batch: int,
+    budget: int,
+    done: Callable[[int], None] = lambda _: None,
 ) -> Curve:
-    """Label one image a class, then what `strategy` chooses, `batch` at a time up to `budget`; learn anew in between.
+    """Label one image a class, then what `choose` says, `batch` at a time up to `budget`; learn anew in between.
 
     `done` is called after each round with the labels that came in it. One strategy and seed give one curve, and two
     strategies begin with the same images.
@@ -62,18 +78,16 @@ def replay(
     chosen = first_batch(data.labels, seed)[:budget]
     order: list[int] = []
     accuracies: list[float] = []
-    head = Head(data.classes)
+    learned: Learned | None = None
     rounds = sizes(len(chosen), batch, budget)
     for size in rounds:
-        if order:
-            pool = Pool(data.features, known.copy(), head.probabilities(data.features), _missing(known, data))
-            chosen = strategy(pool, size - len(order), rng)
+        if learned is not None:
+            pool = Pool(learned.embeddings, known.copy(), learned.probabilities, _missing(known, data))
+            chosen = choose(pool, size - len(order), rng)
         known[chosen] = data.labels[chosen]
         order += chosen.tolist()
-        rows = np.flatnonzero(known != UNLABELLED)
-        head.learn(data.features[rows], known[rows])
-        answers = head.probabilities(data.validation).argmax(1)
-        accuracies.append(float((answers == data.validation_labels).mean()))
+        learned = learn(np.flatnonzero(known != UNLABELLED))
+        accuracies.append(learned.accuracy)
         done(len(chosen))
     return Curve(tuple(rounds), tuple(accuracies), tuple(order))
 

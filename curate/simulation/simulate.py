@@ -1,19 +1,18 @@
 """`curate simulate`: the loop replayed on labels that exist, to see which strategy would have needed fewest."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
-from sklearn.preprocessing import StandardScaler
 
 from curate import strategies
-from curate.embedding import features_of, load_embedder
-from curate.progress import QUIET, Progress
+from curate.progress import QUIET, Progress, Task
 from curate.project import Project
 from curate.simulation import kept, plot
-from curate.simulation.head import Head
 from curate.simulation.kept import Setting
+from curate.simulation.modes import Learners, Mode, learners
 from curate.simulation.replay import Curve, Replayed, replay
 from curate.simulation.summary import ALLOWED, Curves, Saved, saved
 from curate.split import latest_snapshot
@@ -21,8 +20,11 @@ from curate.training import manifest_of
 from db.errors import ConfigError, DatasetError
 from db.faults import fault
 from db.files import write_atomically
-from trainer.features import Features
-from trainer.manifest import TRAIN, VALIDATION, Item, Manifest, labels_of
+from trainer.manifest import TRAIN, VALIDATION, Manifest, labels_of
+
+_WHOLE = "all"
+"""Stands for a strategy where all labels are learned from."""
+_FIRST_SEED = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class Asked:
     seeds: int = 5
     batch: int = 50
     budget: int | None = None
+    mode: Mode = "head"
 
     def names(self) -> list[str]:
         """Strategies to simulate. Raises ConfigError for one that is not there."""
@@ -48,6 +51,7 @@ class SimulationReport:
     """What came out."""
 
     snapshot: int
+    mode: Mode
     pool: int
     """Images that could be labelled: the train side of the split."""
     validation: int
@@ -83,37 +87,36 @@ def simulate(
         raise DatasetError("there is no split to replay yet; make one with `curate split`")
     manifest = manifest_of(project, number)
     budget = _budget(manifest, asked)
-    embedder = load_embedder(project)
-    data = _replayed(project, manifest, features_of(project, embedder, _items(manifest), progress))
-    settings = [
-        Setting(manifest.fingerprint(), embedder.name, data.wanted, name, seed, asked.batch, budget)
+    pool = manifest.side(TRAIN)
+    folder = project.private / kept.FOLDER
+    data = _replayed(project, manifest)
+    run = _Run(folder, data, learners(project, manifest, asked.mode, folder, progress), progress)
+    one = Setting(manifest.fingerprint(), asked.mode, run.learners.name, data.wanted, "", 0, asked.batch, budget)
+    wanted = [
+        replace(one, strategy=name, seed=seed)
         for name in names
-        for seed in range(1, asked.seeds + 1)
+        for seed in range(_FIRST_SEED, _FIRST_SEED + asked.seeds)
     ]
-    curves = _curves(project.private / kept.FOLDER, data, settings, progress)
-    answers = Head(data.classes).learn(data.features, data.labels).probabilities(data.validation).argmax(1)
-    whole = float((answers == data.validation_labels).mean())
-    ids = [int(item.id) for item in manifest.side(TRAIN)]
+    whole = run.whole(replace(one, strategy=_WHOLE, seed=_FIRST_SEED, batch=0, budget=len(pool)))
+    curves = run.curves(wanted)
+    run.learners.finished(_FIRST_SEED)
+    ids = [int(item.id) for item in pool]
     report = SimulationReport(
         number,
-        len(data.labels),
-        len(data.validation_labels),
+        asked.mode,
+        len(pool),
+        len(manifest.side(VALIDATION)),
         whole,
         curves,
         {
-            name: {seed: [ids[row] for row in one.order] for seed, one in found.items()}
+            name: {seed: [ids[row] for row in curve.order] for seed, curve in found.items()}
             for name, found in curves.items()
         },
-        saved(curves, len(data.labels), whole),
+        saved(curves, len(pool), whole),
         output or project.root / "simulation.png",
     )
     write_atomically(report.plot, plot.draw(report.curves, report.whole, report.pool, report.validation))
     return report
-
-
-def _items(manifest: Manifest) -> list[Item]:
-    """The pool, then validation: the order in which `curate train` decodes them, so that one cache serves both."""
-    return [*manifest.side(TRAIN), *manifest.side(VALIDATION)]
 
 
 def _budget(manifest: Manifest, asked: Asked) -> int:
@@ -130,37 +133,56 @@ def _budget(manifest: Manifest, asked: Asked) -> int:
     return budget
 
 
-def _replayed(project: Project, manifest: Manifest, features: Features) -> Replayed:
+def _replayed(project: Project, manifest: Manifest) -> Replayed:
     labels = np.array(labels_of(manifest.side(TRAIN)), dtype=np.int64)
-    pool = features[: len(labels)]
-    scaler = StandardScaler().fit(pool)
-    return Replayed(
-        np.asarray(scaler.transform(pool), np.float32),
-        labels,
-        np.asarray(scaler.transform(features[len(labels) :]), np.float32),
-        np.array(labels_of(manifest.side(VALIDATION)), dtype=np.int64),
-        len(manifest.classes),
-        project.settings.dataset.target - project.settings.dataset.validation,
-    )
+    settings = project.settings.dataset
+    return Replayed(labels, len(manifest.classes), settings.target - settings.validation)
 
 
-def _curves(folder: Path, data: Replayed, settings: Sequence[Setting], progress: Progress) -> Curves:
-    """Curves by strategy and seed. A seed of all strategies before the next one: what is stopped can be compared."""
-    read = {setting: kept.read(folder, setting) for setting in settings}
-    found = {setting: curve for setting, curve in read.items() if curve is not None}
-    missing = sorted((setting for setting in settings if setting not in found), key=lambda one: one.seed)
-    if found:
-        progress.say(f"{len(found)} of {len(settings)} curves are there from before")
-    if missing:
-        with progress.task("simulating", sum(setting.budget for setting in missing), "labels") as task:
-            for setting in missing:
-                task.note(f"{setting.strategy}, seed {setting.seed}")
-                strategy = strategies.named(setting.strategy)
-                curve = replay(data, strategy, setting.seed, setting.batch, setting.budget, task.advance)
-                kept.write(folder, setting, curve)
-                fault("curve.kept")
-                found[setting] = curve
-    by_strategy: dict[str, dict[int, Curve]] = {}
-    for setting in settings:
-        by_strategy.setdefault(setting.strategy, {})[setting.seed] = found[setting]
-    return by_strategy
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One simulation at work."""
+
+    folder: Path
+    data: Replayed
+    learners: Learners
+    progress: Progress
+
+    def curves(self, settings: Sequence[Setting]) -> Curves:
+        """Curves by strategy and seed. A seed of all strategies before the next: what is stopped can be compared."""
+        read = {setting: kept.read(self.folder, setting) for setting in settings}
+        found = {setting: curve for setting, curve in read.items() if curve is not None}
+        missing = sorted((setting for setting in settings if setting not in found), key=lambda one: one.seed)
+        if found:
+            self.progress.say(f"{len(found)} of {len(settings)} curves are there from before")
+        if missing:
+            with self.progress.task("simulating", sum(setting.budget for setting in missing), "labels") as task:
+                for seed, of_seed in groupby(missing, key=lambda one: one.seed):
+                    for setting in of_seed:
+                        found[setting] = self._curve(setting, task)
+                    self.learners.finished(seed)
+        by_strategy: dict[str, dict[int, Curve]] = {}
+        for setting in settings:
+            by_strategy.setdefault(setting.strategy, {})[setting.seed] = found[setting]
+        return by_strategy
+
+    def _curve(self, setting: Setting, task: Task) -> Curve:
+        what = f"{setting.strategy}, seed {setting.seed}"
+        task.note(what)
+        learn = self.learners.of(setting.seed, lambda more: task.note(f"{what}, {more}"))
+        choose = strategies.named(setting.strategy).choose
+        curve = replay(self.data, learn, choose, setting.seed, setting.batch, setting.budget, task.advance)
+        kept.write(self.folder, setting, curve)
+        fault("curve.kept")
+        return curve
+
+    def whole(self, setting: Setting) -> float:
+        """Accuracy from all labels, from one seed."""
+        found = kept.read(self.folder, setting)
+        if found is None:
+            every = np.arange(len(self.data.labels))
+            with self.progress.task("learning from all labels", None, "rounds") as task:
+                accuracy = self.learners.of(setting.seed, task.note)(every).accuracy
+            found = Curve((len(every),), (accuracy,), tuple(every.tolist()))
+            kept.write(self.folder, setting, found)
+        return found.accuracy[0]

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 
-from curate.strategies import typiclust
-from curate.strategies.interface import Numbers, Pool, Rows, margins
+from curate.strategies import margin, typiclust
+from curate.strategies.interface import Numbers, Pool, Rows, Strategy, margins
 
 _TYPICAL_UP_TO = 15
 """Labels a class, on average, up to which what is typical taught more than what is undecided."""
@@ -30,11 +30,11 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
     """Choose by the rule that fits how many labels there are; classes that have theirs last."""
     if pool.probabilities is None:
         return typiclust.choose(pool, count, rng)
-    few = len(pool.labelled) < _TYPICAL_UP_TO * pool.probabilities.shape[1]
+    typical = few(len(pool.labelled), pool.probabilities.shape[1])
     found: list[int] = []
     for rows in _wanted_and_rest(pool, pool.probabilities):
         left = count - len(found)
-        if few:
+        if typical:
             part = np.sort(np.concatenate([pool.labelled, rows]))
             found += part[typiclust.choose(_part(pool, part), left, rng)].tolist()
         else:
@@ -82,3 +82,18 @@ def _apart(points: NDArray[np.float32], count: int) -> Rows:
             chosen.append(row)
     others = np.setdiff1d(np.arange(len(points)), chosen)
     return np.array([*chosen, *others[: count - len(chosen)]], dtype=np.int64)
+
+
+def few(labels: int, classes: int) -> bool:
+    """Whether what is typical teaches more as yet."""
+    return labels < _TYPICAL_UP_TO * classes
+
+
+def because(pool: Pool) -> str:
+    """What the rule in force goes by."""
+    if pool.probabilities is None or few(len(pool.labelled), pool.probabilities.shape[1]):
+        return typiclust.because(pool)
+    return margin.because(pool)
+
+
+STRATEGY = Strategy(choose, because, embedded=True, beside=few)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from curate.strategies import uniform
-from curate.strategies.interface import Numbers, Pool, Rows
+from curate.strategies.interface import Numbers, Pool, Rows, Strategy
 
 
 def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
@@ -56,3 +56,11 @@ def _drawn(weights: Numbers, chosen: list[int], rng: np.random.Generator) -> int
     if total <= 0:  # nothing but copies of what is chosen
         return int(rng.choice(np.setdiff1d(np.arange(len(weights)), chosen)))
     return int(rng.choice(len(weights), p=weights / total))
+
+
+def because(pool: Pool) -> str:
+    """By its gradient, once there is a model."""
+    return uniform.because(pool) if pool.probabilities is None else "would change the model much"
+
+
+STRATEGY = Strategy(choose, because, embedded=True)

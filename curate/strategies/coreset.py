@@ -7,7 +7,7 @@ approach", ICLR 2018. It looks at where images lie alone, not at what the model 
 import numpy as np
 from sklearn.metrics import pairwise_distances_argmin_min
 
-from curate.strategies.interface import Pool, Rows
+from curate.strategies.interface import Pool, Rows, Strategy, always
 
 
 def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
@@ -29,3 +29,11 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
         nearest = np.minimum(nearest, np.sqrt(np.maximum(squared, 0)))
         nearest[chosen] = -1.0  # copies of one picture all lie at 0
     return rows[chosen]
+
+
+def because(pool: Pool) -> str:  # noqa: ARG001 - whatever the pool
+    """It goes by distance."""
+    return "far from all that is labelled"
+
+
+STRATEGY = Strategy(choose, because, embedded=True, beside=always)

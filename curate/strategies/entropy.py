@@ -7,7 +7,7 @@ import numpy as np
 from scipy.special import entr
 
 from curate.strategies import uniform
-from curate.strategies.interface import Pool, Rows
+from curate.strategies.interface import Pool, Rows, Strategy
 
 
 def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
@@ -17,3 +17,11 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
     rows = pool.unlabelled
     entropies = entr(pool.probabilities[rows]).sum(1)
     return rows[np.argsort(-entropies, kind="stable")[:count]]
+
+
+def because(pool: Pool) -> str:
+    """Undecided, once there is a model."""
+    return uniform.because(pool) if pool.probabilities is None else "undecided among all classes"
+
+
+STRATEGY = Strategy(choose, because)

@@ -11,6 +11,8 @@ Rows = NDArray[np.int64]
 Numbers = NDArray[np.float64]
 
 UNLABELLED = -1
+AWAITED = -2
+"""With people already: what it is of is not known yet, but it need not be asked for again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +22,7 @@ class Pool:
     embeddings: NDArray[np.float32]
     """(N, D), alike when close by Euclidean distance: every column has about the same spread."""
     labels: NDArray[np.int64]
-    """(N,), -1 for unlabelled."""
+    """(N,), -1 for unlabelled, -2 for what is with people."""
     probabilities: Numbers | None = None
     """(N, K), by the present model; None before the first."""
     missing: NDArray[np.int64] | None = None
@@ -28,7 +30,7 @@ class Pool:
 
     @property
     def labelled(self) -> Rows:
-        """Rows with a label, ascending."""
+        """Rows with a label, there or on its way, ascending."""
         return np.flatnonzero(self.labels != UNLABELLED)
 
     @property
@@ -37,11 +39,34 @@ class Pool:
         return np.flatnonzero(self.labels == UNLABELLED)
 
 
-Strategy = Callable[[Pool, int, np.random.Generator], Rows]
+Choose = Callable[[Pool, int, np.random.Generator], Rows]
 """Chooses so many unlabelled rows, or all that there are, in the order in which they should be labelled.
 
 It draws from the generator alone: the same pool and seed give the same rows.
 """
+
+
+def never(labels: int, classes: int) -> bool:  # noqa: ARG001 - one of two answers to the same question
+    """Say that a strategy asks nothing of labelled images, however many there are."""
+    return False
+
+
+def always(labels: int, classes: int) -> bool:  # noqa: ARG001 - as above
+    """Say that a strategy goes by where labelled images lie, however many there are."""
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Strategy:
+    """A way to choose what to label next, and what is to be known of it before it chooses."""
+
+    choose: Choose
+    because: Callable[[Pool], str]
+    """Why an image of this pool is chosen, in a few words that hold for each one."""
+    embedded: bool = False
+    """Whether it looks at where images lie. If not, the pool's embeddings may be of no column."""
+    beside: Callable[[int, int], bool] = never
+    """Whether, with so many labels of so many classes, it looks at where labelled images lie, too."""
 
 
 def margins(probabilities: Numbers) -> Numbers:

@@ -7,7 +7,7 @@ pretrained network it is hard to beat: Bahri et al., "Is margin all you need?", 
 import numpy as np
 
 from curate.strategies import uniform
-from curate.strategies.interface import Pool, Rows, margins
+from curate.strategies.interface import Pool, Rows, Strategy, margins
 
 
 def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
@@ -16,3 +16,11 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
         return uniform.choose(pool, count, rng)
     rows = pool.unlabelled
     return rows[np.argsort(margins(pool.probabilities[rows]), kind="stable")[:count]]
+
+
+def because(pool: Pool) -> str:
+    """Undecided, once there is a model."""
+    return uniform.because(pool) if pool.probabilities is None else "undecided"
+
+
+STRATEGY = Strategy(choose, because)

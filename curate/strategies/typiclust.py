@@ -15,7 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.neighbors import NearestNeighbors
 from sklearn.preprocessing import normalize
 
-from curate.strategies.interface import UNLABELLED, Numbers, Pool, Rows
+from curate.strategies.interface import UNLABELLED, Numbers, Pool, Rows, Strategy, always
 
 _MOST_CLUSTERS = 500
 _SMALL = 5
@@ -85,3 +85,11 @@ def typicality(points: NDArray[np.float32]) -> Numbers:
         return np.zeros(len(points))
     distances, _ = NearestNeighbors(n_neighbors=neighbours).fit(points).kneighbors()
     return np.asarray(1 / (distances.mean(1) + 1e-5), dtype=np.float64)
+
+
+def because(pool: Pool) -> str:  # noqa: ARG001 - whatever the pool
+    """It takes the middle of what is not labelled."""
+    return "typical of many that have few labels"
+
+
+STRATEGY = Strategy(choose, because, embedded=True, beside=always)

@@ -2,9 +2,19 @@
 
 import numpy as np
 
-from curate.strategies.interface import Pool, Rows
+from curate.strategies.interface import Pool, Rows, Strategy
+
+BECAUSE = "drawn at random"
 
 
 def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
     """Draw from all unlabelled images alike."""
     return rng.permutation(pool.unlabelled)[:count]
+
+
+def because(pool: Pool) -> str:  # noqa: ARG001 - whatever the pool
+    """It takes any."""
+    return BECAUSE
+
+
+STRATEGY = Strategy(choose, because)
