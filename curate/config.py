@@ -12,6 +12,7 @@ from curate.crawl.settings import CrawlSettings
 from curate.dedup.settings import DedupSettings
 from curate.people.settings import LabellingSettings
 from curate.quality.settings import QualitySettings
+from curate.queue.settings import QueueSettings
 from curate.section import Section, WebAddress
 from db.answers import Other
 from db.errors import ConfigError
@@ -124,6 +125,7 @@ class Settings(Section):
     dedup: DedupSettings = DedupSettings()
     label_studio: LabelStudioSettings = LabelStudioSettings()
     labelling: LabellingSettings = LabellingSettings()
+    queue: QueueSettings = QueueSettings()
     train: TrainSettings = TrainSettings()
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from tests.learning import make_manifest
 from trainer.batches import cached_side
 from trainer.cache import load
 from trainer.embed import Embedder, embed
-from trainer.features import discard
+from trainer.features import discard, read
 from trainer.manifest import Item
 from trainer.watch import Silent
 
@@ -82,9 +82,14 @@ def test_features_of_one_network_are_not_those_of_another(embedder: Embedder, tm
 
 
 def test_what_is_forgotten_leaves_no_features(items: list[Item], embedder: Embedder, tmp_path: Path) -> None:
-    """A file with features of an image goes with it; files without stay."""
-    embed(embedder, items, tmp_path / "pixels", tmp_path / "kept")
+    """Those of the others stay; a file without any goes."""
+    found = embed(embedder, items, tmp_path / "pixels", tmp_path / "kept")
     discard(tmp_path / "kept", {"0" * 64})
-    assert len(list((tmp_path / "kept").iterdir())) == 1
+    (file,) = (tmp_path / "kept").iterdir()
+    assert len(read(file)) == len(items)
     discard(tmp_path / "kept", {items[3].sha256})
+    left = read(file)
+    assert left.keys() == {item.sha256 for item in items} - {items[3].sha256}
+    assert np.array_equal(left[items[4].sha256], found[4])
+    discard(tmp_path / "kept", left.keys())
     assert list((tmp_path / "kept").iterdir()) == []

@@ -1,6 +1,6 @@
 """What to label next, which run answers, and how it is counted."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import pytest
@@ -41,15 +41,13 @@ def add_run(project: Project, name: str, snapshot: int, accuracy: float, images:
         return run.id
 
 
-def predict(project: Project, run_id: int, scores: dict[int, tuple[int, float]]) -> None:
-    """Predictions by image: class index and score."""
+def predict(project: Project, run_id: int, scores: dict[int, tuple[int, float]], outside: Collection[int] = ()) -> None:
+    """Predictions by image: class index and score; the other two classes share the rest."""
     with project.database.write() as session:
         for image_id, (index, score) in scores.items():
-            session.add(
-                Prediction(
-                    run_id=run_id, image_id=image_id, class_index=index, score=score, outside=False, probabilities=[]
-                )
-            )
+            said = {"class_index": index, "score": score, "outside": image_id in outside}
+            shares = [score if place == index else (1 - score) / 2 for place in range(3)]
+            session.add(Prediction(run_id=run_id, image_id=image_id, probabilities=shares, **said))
 
 
 def unlabelled_ids(project: Project) -> list[int]:
@@ -59,15 +57,15 @@ def unlabelled_ids(project: Project) -> list[int]:
 
 
 def test_least_sure_of_the_short_classes_come_first(waiting: Project) -> None:
-    """A class that has its target waits; among the others the lowest confidence is first, and each gets its share."""
+    """A class that has its target waits; among the others those come first that the run is least decided about."""
     ids = unlabelled_ids(waiting)
     run = add_run(waiting, "r1", 1, 0.5, 10)
-    scores = {n: (i % 3, 0.3 + 0.05 * i) for i, n in enumerate(ids)}
+    scores = {n: (i % 3, 0.4 + 0.04 * i) for i, n in enumerate(ids)}
     predict(waiting, run, scores)
     chosen = choose(waiting, 4)
     assert [choice.score for choice in chosen] == sorted(choice.score or 0 for choice in chosen)
     assert [scores[c.id][0] for c in chosen] == [1, 2, 1, 2]
-    assert "Green at 0.35, which lacks 2 of 2" in chosen[0].why
+    assert chosen[0].why.startswith("undecided; Green at 0.44, which lacks 2 of 2, before ")
     assert [scores[c.id][0] for c in choose(waiting, 12)].count(0) == 4
 
 

@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from trainer.cache import Pixels, square
 from trainer.checkpoint import VALIDATION_FILE, read_checked
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision, outputs_of
+from trainer.features import Features
 from trainer.manifest import VALIDATION
 from trainer.memory import keep_freed_memory
 from trainer.outside import BANK_FILE, BORDER, Bank, Border, scores_by_softmax
@@ -42,6 +43,8 @@ class Answer:
     """Further from the classes than nearly all validation images: none of them, `label` being the nearest."""
     outside_score: float
     """How far, from 0 to 1; what is outside has more than 0.5."""
+    features: Features = field(default_factory=lambda: np.empty(0, np.float32), repr=False, compare=False)
+    """(D,), what the last layer saw."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ class Predictor:
         logits, features = self.outputs(pixels)
         probabilities = functional.softmax(logits / self.temperature, dim=1)
         outside = self._outside(features, probabilities.max(1).values).tolist()
-        return [_answer(row, score) for row, score in zip(probabilities, outside, strict=True)]
+        return [_answer(*found) for found in zip(probabilities, outside, features.numpy(), strict=True)]
 
     def _outside(self, features: Tensor, probabilities: Tensor) -> Tensor:
         if self.bank is None or self.border is None:
@@ -185,9 +188,10 @@ class Predictor:
             yield found if isinstance(found, Exception) else next(answers)
 
 
-def _answer(probabilities: Tensor, outside: float) -> Answer:
+def _answer(probabilities: Tensor, outside: float, features: Features) -> Answer:
     label = int(probabilities.argmax())
-    return Answer(label, float(probabilities[label]), tuple(probabilities.tolist()), outside > BORDER, outside)
+    score = float(probabilities[label])
+    return Answer(label, score, tuple(probabilities.tolist()), outside > BORDER, outside, features)
 
 
 def _surroundings(folder: Path, outside: dict[str, Any] | None) -> dict[str, Any]:

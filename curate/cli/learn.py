@@ -153,6 +153,9 @@ def export_model(
 def next_(
     around: Surroundings,
     count: Annotated[int, typer.Argument(metavar="[N]", min=1, help="How many.")] = 20,
+    strategy: Annotated[
+        str | None, typer.Option(metavar="NAME", help="As curate simulate has them; else queue.strategy says.")
+    ] = None,
 ) -> Outcome:
     """Say which images to label next, and why."""
     from dataclasses import asdict
@@ -160,5 +163,5 @@ def next_(
     from curate.cli import show
     from curate.select import choose
 
-    choices = choose(around.project(), count)
+    choices = choose(around.project(), count, strategy=strategy, say=around.progress.say)
     return Outcome({"images": [asdict(choice) for choice in choices]}, show.choices(choices))
