@@ -13,7 +13,7 @@ def foresee_push(desk: Labelling, limit: int | None, name: str, which: Which) ->
     with desk.server() as server:
         project = the_project(dataset, server, name)
         others = [other for other in known_projects(dataset, server) if other.id != project.id]
-        images = wanted(desk.project, project, others, limit, which)
+        images = [choice.id for choice in wanted(desk.project, project, others, limit, which)]
         run, predictions = desk.shown(dataset)
         return foresee.foresee_push(dataset, server, project, images, run, predictions)
 

@@ -1,13 +1,13 @@
 """What a push hands out to a Label Studio project, where a dataset has several."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curate.project import Project
-from curate.select import choose, unlabelled_ids
+from curate.select import Choice, choose, unlabelled_ids
 from db.models import Annotation, AnnotationState, LabellingProject, LabellingTask, TaskState
 
 
@@ -20,8 +20,13 @@ class Which(StrEnum):
 
 
 def wanted(
-    project: Project, desk: LabellingProject, others: Sequence[LabellingProject], limit: int | None, which: Which
-) -> list[int]:
+    project: Project,
+    desk: LabellingProject,
+    others: Sequence[LabellingProject],
+    limit: int | None,
+    which: Which,
+    say: Callable[[str], None] = lambda _: None,
+) -> list[Choice]:
     """Unlabelled keepers that were never sent to `desk`, the most wanted first, `limit` of them at most."""
     with project.database.read() as session:
         known = set(session.scalars(select(LabellingTask.image_id).where(LabellingTask.project_id == desk.id)))
@@ -31,7 +36,7 @@ def wanted(
         elif which is Which.SKIPPED:
             known |= waiting - _skipped(session)
     count = len(waiting) if limit is None else limit
-    return [choice.id for choice in choose(project, count, exclude=known)]
+    return choose(project, count, exclude=known, say=say)
 
 
 def _waiting_at(session: Session, others: Sequence[LabellingProject]) -> set[int]:

@@ -142,7 +142,9 @@ class Labelling(Studio):
         there = self.environment.token is not None or self.local.exists
         return known_projects(self.dataset(), self.server()) if there else []
 
-    def push(self, limit: int | None = None, name: str = "", which: Which = Which.WAITING) -> PushReport:
+    def push(
+        self, limit: int | None = None, name: str = "", which: Which = Which.WAITING, progress: Progress = QUIET
+    ) -> PushReport:
         """Send unlabelled keepers that have no task yet, the most wanted first, and the best run's predictions.
 
         They go to the main project, or to the one called `name`; `which` says which of them.
@@ -152,7 +154,9 @@ class Labelling(Studio):
             project = the_project(dataset, server, name)
             self._follow(dataset, server, project)
             others = [other for other in known_projects(dataset, server) if other.id != project.id]
-            sent = push_tasks(dataset, server, project, wanted(self.project, project, others, limit, which))
+            choices = wanted(self.project, project, others, limit, which, progress.say)
+            control = {choice.id for choice in choices if choice.control}
+            sent = push_tasks(dataset, server, project, [choice.id for choice in choices], control)
             shown = self._push_prelabels(server, dataset, project)
             with self.project.database.read() as session:
                 return PushReport(sent.created, sent.found, shown, _task_count(session, project))

@@ -42,7 +42,7 @@ def loop(
         desk.start(progress)
         desk.pull()
         stands = standing(desk)
-        if not stands.open_tasks and not desk.push(batch).created and not stands.labels:
+        if not stands.open_tasks and not desk.push(batch, progress=progress).created and not stands.labels:
             raise DatasetError("there is nothing to label; bring images in with `curate crawl` or `curate import`")
         for number in range(1, rounds + 1):
             yield _round(project, desk, number, batch, progress, pause, crawl=crawl)
@@ -65,7 +65,7 @@ def _round(
     crawled = refill(project, progress) if crawl else {}
     if any(crawled.values()):
         prelabel(project, desk, None, progress)
-    pushed = desk.push(batch)
+    pushed = desk.push(batch, progress=progress)
     return replace(round_of(project, trained.run), round=number, pushed=pushed.created, crawled=crawled)
 
 
@@ -80,7 +80,7 @@ def _wait_for_labels(desk: Labelling, batch: int, progress: Progress, pause: Cal
             shown = min(stands.labels, batch)
             if stands.labels >= batch or (stands.labels and not stands.open_tasks):
                 return
-            if not stands.open_tasks and not desk.push(batch).created:
+            if not stands.open_tasks and not desk.push(batch, progress=progress).created:
                 raise DatasetError(
                     "everything handed out is answered, and no answer is a label; nothing is left to label"
                 )

@@ -4,7 +4,7 @@ A task's row is written before the task is sent, and completed by its number aft
 a reply was lost: then the server is asked what it has, before anything is sent again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -30,10 +30,13 @@ class PushReport:
     found: int
 
 
-def push_tasks(dataset: Dataset, server: Server, project: LabellingProject, images: Sequence[int]) -> PushReport:
+def push_tasks(
+    dataset: Dataset, server: Server, project: LabellingProject, images: Sequence[int], control: Collection[int] = ()
+) -> PushReport:
     """Make a task for each image, in this order, that has none yet. A task deleted on the server is not made again.
 
-    Raises LabelStudioError when so many tasks are gone there that a person has to say whether that was meant.
+    Of these, the images of `control` were drawn at random, which is put on record. Raises LabelStudioError when so many
+    tasks are gone there that a person has to say whether that was meant.
     """
     interrupted = bool(unconfirmed(dataset, project))
     withdraw_tasks(dataset, server, project)
@@ -43,7 +46,7 @@ def push_tasks(dataset: Dataset, server: Server, project: LabellingProject, imag
     created = _send(dataset, server, project)
     uploads = None if server.local else Uploads(server, project)
     for batch in chunks(without_task(dataset, project, images), _BATCH):
-        _announce(dataset, project, batch, uploads)
+        _announce(dataset, project, batch, control, uploads)
         created += _send(dataset, server, project)
     if interrupted and created:
         _take_stock(dataset, server, project)  # the request that broke off may have been served in the meantime
@@ -72,13 +75,22 @@ def unconfirmed(dataset: Dataset, project: LabellingProject) -> list[LabellingTa
         return list(session.scalars(query.order_by(LabellingTask.id)))
 
 
-def _announce(dataset: Dataset, project: LabellingProject, image_ids: Sequence[int], uploads: Uploads | None) -> None:
+def _announce(
+    dataset: Dataset,
+    project: LabellingProject,
+    image_ids: Sequence[int],
+    control: Collection[int],
+    uploads: Uploads | None,
+) -> None:
     with dataset.database.read() as session:
         images = {i.id: i for ids in chunks(image_ids) for i in session.scalars(select(Image).where(Image.id.in_(ids)))}
     ordered = [images[image_id] for image_id in image_ids]
     urls = _local_urls(dataset, ordered) if uploads is None else uploads.urls(dataset, ordered)
     with dataset.database.write() as session:
-        session.add_all(LabellingTask(project_id=project.id, image_id=i.id, data_url=urls[i.id]) for i in ordered)
+        session.add_all(
+            LabellingTask(project_id=project.id, image_id=i.id, data_url=urls[i.id], control=i.id in control)
+            for i in ordered
+        )
     fault("push.announced")
 
 

@@ -141,7 +141,7 @@ def push(
 
         plan = foresee_push(labelling(around), limit, project_name, which)
         return Outcome(show_plans.push_data(plan), show_plans.push(plan))
-    report = labelling(around).push(limit, project_name, which)
+    report = labelling(around).push(limit, project_name, which, around.progress)
     text = f"{report.created} tasks made, {report.prelabelled} pre-labels sent; {report.tasks} tasks in Label Studio"
     if report.found:
         text += f" ({report.found} found there whose making had not been confirmed)"

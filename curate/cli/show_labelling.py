@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from curate.people.accept import AcceptReport
     from curate.people.account import LabellingAccount, Left, Person
     from curate.people.agreement import Alpha
+    from curate.people.arms import Arms
     from curate.people.review import ReviewReport
     from curate.share import Share
 
@@ -49,12 +50,21 @@ def account_data(found: "LabellingAccount") -> dict[str, Any]:
         "disputed": found.disputed,
         "spread": found.spread,
         "accepted": {"images": found.accepted, "checked": found.checked.as_dict()},
+        "arms": None if found.arms is None else _arms_data(found.arms),
         "left": {
             "missing": found.left.missing,
             "useful": found.left.useful,
             "per_hour": found.left.per_hour,
             "hours": found.left.hours,
         },
+    }
+
+
+def _arms_data(found: "Arms") -> dict[str, Any]:
+    both = {"control": found.control, "chosen": found.chosen}
+    return {"run": found.run} | {
+        name: {"answered": arm.answered, "accepted": arm.accepted.as_dict(), "right": arm.right.as_dict()}
+        for name, arm in both.items()
     }
 
 
@@ -70,7 +80,12 @@ def account(found: "LabellingAccount") -> RenderableType:
     parts: list[RenderableType] = [Text("\n".join(lines))]
     if found.people:
         parts += ["", _people(found.people)]
-    parts += ["", Text("\n".join([*_prelabels(found), *_agreement(found), *_free(found), *_left(found.left)]))]
+    parts += [
+        "",
+        Text(
+            "\n".join([*_prelabels(found), *_agreement(found), *_free(found), *_arms(found.arms), *_left(found.left)])
+        ),
+    ]
     return Group(*parts)
 
 
@@ -119,6 +134,17 @@ def _free(found: "LabellingAccount") -> Iterator[str]:
         yield f"{found.accepted} images are as a run says, accepted unseen"
         if found.checked.of:
             yield f"  people looked at some of these and said the same: {_said(found.checked)}"
+
+
+def _arms(found: "Arms | None") -> Iterator[str]:
+    if found is None:
+        return
+    for words, arm in (("drawn at random", found.control), ("chosen", found.chosen)):
+        yield f"{words}: {arm.answered} images answered"
+        if arm.accepted.of:
+            yield f"  pre-labels left as they were: {_said(arm.accepted)}"
+        if arm.right.of:
+            yield f"  run {found.run} is right, on what it did not learn from: {_said(arm.right)}"
 
 
 def _left(left: "Left") -> Iterator[str]:

@@ -167,7 +167,7 @@ class Watch:
         enough = standing(self.desk).open_tasks >= max(1, self.options.batch // 2)
         if enough or time.monotonic() < self._fill_after:
             return
-        made = self.desk.push(self.options.batch)
+        made = self.desk.push(self.options.batch, progress=self._progress)
         self.report.pushed += made.created
         self.report.prelabelled += made.prelabelled
         if made.created or made.found:

@@ -10,6 +10,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from curate.people.agreement import Agreement, agreement
+from curate.people.arms import Arms, arms
 from curate.people.disagreement import disputed
 from curate.people.voices import First, first_answers, heard
 from curate.project import Project
@@ -104,6 +105,8 @@ class LabellingAccount:
     """Images for which a run was taken at its word."""
     checked: Share
     """Of those that people were asked to check and have: how often they say the same."""
+    arms: Arms | None
+    """What was chosen beside what was drawn at random; None without a control arm."""
     left: Left
 
 
@@ -129,6 +132,7 @@ def account(project: Project) -> LabellingAccount:
             spread=_spread(session, [label.keeper_id for label in labels if label.class_id is not None]),
             accepted=len(accepted_keepers(session)),
             checked=_checked(session),
+            arms=arms(session, firsts, list(classes)),
             left=_left(project, firsts, names, Counter(label.class_id for label in labels)),
         )
 

@@ -58,6 +58,8 @@ class LabellingTask(Base):
     """The run whose prediction the server holds for this task."""
     prelabel_hidden: Mapped[bool] = mapped_column(default=False)
     """The prediction is kept from people, to see whether it sways them: the server holds its score alone."""
+    control: Mapped[bool] = mapped_column(default=False)
+    """Drawn at random, to tell what the strategy of the queue brings."""
     sent_at: Mapped[datetime] = mapped_column(default=now)
 
 
