@@ -39,18 +39,31 @@ def best(session: Session, classes: list[str], *, taught: bool = True) -> Run | 
     Early rounds validate on a handful of images: comparing bare accuracies would let a lucky 5 of 5 beat every later
     run. So an older run stands only while its interval lies above all of the newer one's.
     """
-    query = select(Run).where(Run.state == RunState.FINISHED).order_by(Run.snapshot_id, Run.validation_accuracy, Run.id)
-    wanted = set(ids_now(session, map(class_key, classes)))
-    # By what they count as: a run whose classes were renamed since still tells the present ones apart.
-    found = [
-        run for run in session.scalars(query) if wanted == set(ids := _ids(session, run)) and len(ids) == len(wanted)
-    ]
+    found = _same_classes(session, classes)
+    found.sort(key=lambda run: (run.snapshot_id, run.validation_accuracy or 0.0, run.id))
     by_snapshot = {run.snapshot_id: run for run in found if taught or not run.options.get("teacher")}
     chosen: Run | None = None
     for _, run in sorted(by_snapshot.items()):
         if chosen is None or _interval(run)[1] >= _interval(chosen)[0]:
             chosen = run
     return chosen
+
+
+def earlier(session: Session, run: Run, classes: list[str]) -> list[Run]:
+    """Finished runs on the present classes that began before `run`, the latest first."""
+    return [one for one in reversed(_same_classes(session, classes)) if one.id < run.id]
+
+
+def _same_classes(session: Session, classes: list[str]) -> list[Run]:
+    """Finished runs that tell the present classes apart, in the order in which they began.
+
+    By what their classes count as: a run whose classes were renamed since still tells the present ones apart.
+    """
+    wanted = set(ids_now(session, map(class_key, classes)))
+    query = select(Run).where(Run.state == RunState.FINISHED).order_by(Run.id)
+    return [
+        run for run in session.scalars(query) if wanted == set(ids := _ids(session, run)) and len(ids) == len(wanted)
+    ]
 
 
 def telling(session: Session, classes: list[str]) -> Run | None:

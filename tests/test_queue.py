@@ -99,6 +99,15 @@ print("loaded:", [name for name in ("torch", "torchvision") if name in sys.modul
     assert python(code).splitlines()[-1] == "loaded: []"
 
 
+def test_a_run_that_has_yet_to_answer_is_not_asked(undecided: Project) -> None:
+    """Just trained, it knows nothing of what waits: the one before it still says what comes next, and why."""
+    before = choose(undecided, 6)
+    run = add_run(undecided, "r2", 2, 0.9, 50)
+    assert choose(undecided, 6) == before
+    predict(undecided, run, dict.fromkeys(range(1, 13), (0, 0.6)))
+    assert all("Red at 0.60" in choice.why for choice in choose(undecided, 6))
+
+
 def test_with_few_labels_what_is_typical_comes_first(project: Project) -> None:
     """Of two crowds the one that has no label yet, and of it not what lies at its edge."""
     images(project, 42)

@@ -14,6 +14,15 @@ from db.labels import KeeperLabel, keeper_labels
 from db.models import Image, LabellingTask, Prediction, Run, TaskState
 from db.store import relative_path
 
+_ENOUGH = 0.5
+"""Share of what waits that a run must have answered for, to be asked rather than an earlier one."""
+
+_BEFORE = 3
+"""Earlier runs that are looked at."""
+
+_Said = tuple[tuple[float, ...], bool]
+"""Probabilities, and whether the image seems to be of no class."""
+
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
@@ -44,12 +53,14 @@ class Beside:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What waits, what need not wait, and how many labels each class lacks. Images stand in the order of their hashes.
+    """What waits, what need not wait, and how many labels each class lacks.
 
-    That order looks random, is the same every time, and the same in every project that has these images.
+    Images stand in the order of their hashes: it looks random, and is the same every time, and in every project that
+    has these images.
     """
 
     run: Run | None
+    """It has answered for what waits: the best one, or one before it."""
     missing: Mapping[str, int]
     """By class, in the order of the best run's, or else of `curate.toml`."""
     waiting: Sequence[Waiting]
@@ -60,9 +71,9 @@ def read(project: Project, session: Session, unlabelled: Collection[int], exclud
     """Read it. What is excluded, and with people, is `beside`; what is excluded otherwise is nowhere."""
     names = {class_id: name for name, class_id in project.classes(session).items()}
     labels = keeper_labels(session)
-    run = runs.best(session, list(names.values()))
-    classes = [name for name in runs.names_now(session, run) if name is not None] if run else list(names.values())
     wanted = sorted(set(unlabelled).difference(exclude))
+    run, predicted = _answering(session, list(names.values()), wanted)
+    classes = [name for name in runs.names_now(session, run) if name is not None] if run else list(names.values())
     awaited = _with_people(session) & set(unlabelled) & set(exclude)
     known = {label.keeper_id: names[label.class_id] for label in labels if label.class_id is not None}
     for number in wanted:  # asked for again though it has a label
@@ -70,7 +81,7 @@ def read(project: Project, session: Session, unlabelled: Collection[int], exclud
     return State(
         run,
         _missing(classes, labels, names, project.settings.dataset.target),
-        _waiting(project, session, wanted, run, labels, names),
+        _waiting(project, session, wanted, predicted, labels, names),
         sorted(
             [*_beside(session, known, names, labelled=True), *_beside(session, awaited, names, labelled=False)],
             key=lambda one: one.sha256,
@@ -96,12 +107,11 @@ def _waiting(
     project: Project,
     session: Session,
     ids: Sequence[int],
-    run: Run | None,
+    predicted: Mapping[int, _Said],
     labels: Sequence[KeeperLabel],
     names: Mapping[int, str],
 ) -> list[Waiting]:
     conflicts = {label.keeper_id for label in labels if label.conflict}
-    predicted = {} if run is None else _predicted(session, run)
     settings = project.settings
     columns = select(Image.id, Image.sha256, Image.format, Image.collected_for_id)
     found = []
@@ -115,7 +125,22 @@ def _waiting(
     return sorted(found, key=lambda image: image.sha256)
 
 
-def _predicted(session: Session, run: Run) -> dict[int, tuple[tuple[float, ...], bool]]:
+def _answering(session: Session, classes: list[str], wanted: Collection[int]) -> tuple[Run | None, Mapping[int, _Said]]:
+    """Give the best run and what it says; or, while it has hardly answered yet, an earlier one that has."""
+    best = runs.best(session, classes)
+    if best is None:
+        return None, {}
+    found = _predicted(session, best)
+    enough = _ENOUGH * len(wanted)
+    if len(found.keys() & set(wanted)) < enough:
+        for run in runs.earlier(session, best, classes)[:_BEFORE]:
+            said = _predicted(session, run)
+            if len(said.keys() & set(wanted)) >= enough:
+                return run, said
+    return best, found
+
+
+def _predicted(session: Session, run: Run) -> dict[int, _Said]:
     query = select(Prediction.image_id, Prediction.probabilities, Prediction.outside)
     rows = session.execute(query.where(Prediction.run_id == run.id))
     return {number: (tuple(said), outside) for number, said, outside in rows}
