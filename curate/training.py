@@ -45,17 +45,12 @@ _STEPS = 690
 
 
 def options_from(
-    project: Project,
-    *,
-    recipe: str | None = None,
-    init: str | None = None,
-    images: int | None = None,
-    **given: int | str | None,
+    project: Project, *, recipe: str | None = None, init: str | None = None, **given: int | str | None
 ) -> TrainOptions:
     """Take what was given on the command line, then what `curate.toml` says, then the recipe.
 
     Except that a recipe named on the command line, such as `scratch`, is more than a default weight in `curate.toml`.
-    `images` says how many are learned from, where they are not those of the present split. Raises RecipeError.
+    Raises RecipeError.
     """
     settings = project.settings.train
     chosen = load(recipe, Path.cwd()) if recipe else load(settings.recipe, project.root)
@@ -64,7 +59,7 @@ def options_from(
     values: dict[str, Any] = {
         "arch": settings.arch,
         "size": settings.size,
-        "epochs": settings.epochs or chosen.epochs or _epochs(project, chosen, images),
+        "epochs": settings.epochs or chosen.epochs or _epochs(project, chosen),
         "seed": project.settings.dataset.seed,
         "device": settings.device,
         "init": _init(init, Path.cwd()) if init else _init(configured, project.root),
@@ -72,9 +67,15 @@ def options_from(
     return TrainOptions(**values | {k: v for k, v in given.items() if v is not None}, recipe=chosen)
 
 
-def _epochs(project: Project, recipe: Recipe, images: int | None) -> int:
-    if images is not None:
-        return enough_epochs(images, recipe.batch_size)
+def options_for(project: Project, images: int, seed: int) -> TrainOptions:
+    """Give the options of `curate train` where so many images are learned from, and not those of the present split."""
+    options = options_from(project, seed=seed)
+    if project.settings.train.epochs or options.recipe.epochs:
+        return options
+    return replace(options, epochs=enough_epochs(images, options.recipe.batch_size))
+
+
+def _epochs(project: Project, recipe: Recipe) -> int:
     with project.database.read() as session:
         snapshot = latest_snapshot(session)
         if snapshot is None:

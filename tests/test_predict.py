@@ -18,11 +18,12 @@ from curate.ingest.folder import import_folder
 from curate.predicting import predict_files
 from curate.prelabel import predict_unlabelled
 from curate.project import Project
+from curate.queue import embeddings
 from curate.select import choose
 from curate.split import split
 from curate.training import options_from, train_run
 from db.errors import DatasetError
-from db.models import Prediction, Run, RunState, Snapshot
+from db.models import Image, Prediction, Run, RunState, Snapshot
 from tests.conftest import Cli
 from tests.environment import clean_env
 from tests.pictures import coloured, encoded, jpeg, write_folder
@@ -68,7 +69,10 @@ def test_a_run_answers_for_files_and_is_right(learned: Project, tmp_path: Path) 
 
 
 def test_what_is_unlabelled_is_predicted_once(learned: Project, tmp_path: Path) -> None:
-    """A second time nothing is asked again; `next` then knows a score and says why."""
+    """A second time nothing is asked again; `next` then knows a score and says why.
+
+    What the network saw is kept along, of the few labelled images, too: `auto` goes by it.
+    """
     write_folder(tmp_path / "new", {"a": range(60, 64)})
     import_folder(learned, tmp_path / "new", labels=False)
     assert all(choice.score is None for choice in choose(learned, 10))
@@ -77,10 +81,13 @@ def test_what_is_unlabelled_is_predicted_once(learned: Project, tmp_path: Path) 
     assert (first.images, first.predicted, second.images, second.predicted) == (4, 4, 4, 0)
     with learned.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Prediction)) == 4
+        run = session.scalars(select(Run)).one()
+        hashes = set(session.scalars(select(Image.sha256)))
+    assert embeddings.kept(learned, run) == hashes
+    assert len(hashes) == 20
     choices = choose(learned, 10)
-    scores = [choice.score for choice in choices if choice.score is not None]
-    assert len(scores) == 4
-    assert scores == sorted(scores)
+    assert [choice.score is None for choice in choices] == [False] * 4
+    assert all(choice.why.startswith("typical of many that have few labels; ") for choice in choices)
     assert all("which has its target" in choice.why for choice in choices)
 
 

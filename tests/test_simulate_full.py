@@ -4,6 +4,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -17,6 +18,9 @@ from db.models import Run, Side
 from tests.conftest import Cli
 from tests.test_forget import out
 from tests.test_simulate import HELD_OUT, TRAIN, labelled, sides
+from trainer.manifest import TRAIN as SIDE
+from trainer.manifest import Manifest
+from trainer.run import RunResult, train
 
 ASKED = Asked(("margin",), seeds=1, batch=20, mode="full")
 
@@ -33,13 +37,12 @@ def ready(make_project: Callable[..., Project], tmp_path: Path) -> Project:
 def trainings(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Numbers of images that are learned from, from now on."""
     seen: list[int] = []
-    real = network.train
 
-    def train(manifest, *arguments):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN002, ANN202 - the trainer's
-        seen.append(len(manifest.side("train")))
-        return real(manifest, *arguments)
+    def counted(manifest: Manifest, *arguments: Any) -> RunResult:  # noqa: ANN401 - the trainer's
+        seen.append(len(manifest.side(SIDE)))
+        return train(manifest, *arguments)
 
-    monkeypatch.setattr(network, "train", train)
+    monkeypatch.setattr(network, "train", counted)
     return seen
 
 
@@ -57,7 +60,7 @@ def test_every_round_trains_the_network(ready: Project, monkeypatch: pytest.Monk
         assert sorted(report.orders[name][1]) == sorted(sides(ready)[Side.TRAIN])
     with ready.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Run)) == 0
-    assert not any(ready.runs.iterdir())
+    assert not ready.runs.exists()
     assert [path.suffix for path in (ready.private / FOLDER / ROUNDS).rglob("*") if path.is_file()] == []
     seen.clear()
     assert simulate(ready, ASKED).curves == report.curves

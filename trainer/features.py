@@ -15,6 +15,8 @@ from trainer.files import sweep, write
 
 Features = NDArray[np.float32]
 """(N, D), one row an image; or (D,) of one."""
+Halves = NDArray[np.float16]
+"""The same, of a run."""
 
 FOLDER = "embeddings"
 """Where a project keeps them, in its private folder."""
@@ -52,7 +54,7 @@ def _load(path: Path) -> tuple[list[str], Features]:
     return (hashes, features) if len(hashes) == len(features) else ([], features[:0])
 
 
-def keep(path: Path, known: Mapping[str, Features]) -> None:
+def keep(path: Path, known: Mapping[str, Features] | Mapping[str, Halves]) -> None:
     """Put features of images in a file, atomically. Raises TrainerError."""
     out = io.BytesIO()
     np.savez(out, sha256=np.array(list(known)), features=np.stack(list(known.values())))
@@ -67,7 +69,7 @@ def add(folder: Path, run: str, found: Mapping[str, Features]) -> None:
     if not parts:
         sweep(folder)
         _tidy(folder)
-    known = read(parts[-1]) if parts else {}
+    known: dict[str, Halves] = dict(zip(*_halves(parts[-1]), strict=True)) if parts else {}
     number = int(parts[-1].stem.rpartition(".part")[2]) if parts else 0
     if len(known) >= _PART:
         known, number = {}, number + 1
@@ -76,16 +78,17 @@ def add(folder: Path, run: str, found: Mapping[str, Features]) -> None:
     keep(folder / f"{run}.part{number:04d}.npz", known | halves)
 
 
-def of_run(folder: Path, run: str) -> tuple[list[str], NDArray[np.float16]]:
+def of_run(folder: Path, run: str) -> tuple[list[str], Halves]:
     """Hashes of the images that features of a run are kept of, and these, (N, D)."""
-    hashes: list[str] = []
-    features: list[Features] = []
-    for path in _parts(folder, run):
-        names, rows = _load(path)
-        hashes += names
-        features.append(rows)
-    features = [rows for rows in features if len(rows)]
-    return hashes, np.concatenate(features) if features else np.empty((0, 0), np.float16)
+    parts = [part for part in map(_halves, _parts(folder, run)) if part[0]]
+    if not parts:
+        return [], np.empty((0, 0), np.float16)
+    return [sha256 for hashes, _ in parts for sha256 in hashes], np.concatenate([rows for _, rows in parts])
+
+
+def _halves(path: Path) -> tuple[list[str], Halves]:
+    hashes, found = _load(path)
+    return hashes, found.astype(np.float16)
 
 
 def _parts(folder: Path, run: str) -> list[Path]:

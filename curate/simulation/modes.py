@@ -17,7 +17,7 @@ from curate.simulation.head import Linear
 from curate.simulation.kept import ROUNDS
 from curate.simulation.network import Network
 from curate.simulation.replay import Learn
-from curate.training import options_from
+from curate.training import options_for
 from curate.watching import watched
 from trainer.manifest import TRAIN, VALIDATION, Item, Manifest, labels_of
 
@@ -27,8 +27,9 @@ Mode = Literal["head", "full"]
 class Learners(Protocol):
     """What learns, for every seed."""
 
-    name: str
-    """Tells its curves from those of others."""
+    @property
+    def name(self) -> str:
+        """Tell its curves from those of others."""
 
     def of(self, seed: int, note: Callable[[str], None]) -> Learn:
         """Give what learns in the rounds of a seed; `note` shows how far it is."""
@@ -62,7 +63,7 @@ class _Heads:
 
 
 def _networks(project: Project, manifest: Manifest, folder: Path, progress: Progress) -> Learners:
-    options = options_from(project, images=0, seed=0)
+    options = options_for(project, 0, seed=0)
     weights = Path(options.init)
     sha256 = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else options.init
     told = json.dumps(options.as_dict() | {"init": sha256}, sort_keys=True)

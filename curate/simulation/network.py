@@ -17,7 +17,7 @@ from torch.nn import functional
 from curate.project import Project
 from curate.simulation.replay import Learned
 from curate.strategies.interface import Rows
-from curate.training import options_from
+from curate.training import options_for, options_from
 from db.faults import fault
 from db.files import write_atomically
 from trainer import cache
@@ -47,7 +47,7 @@ class Network:
         """Train on these images of the pool and the whole validation side. Raises TrainerError."""
         pool = self.manifest.side(TRAIN)
         part = Manifest(self.manifest.classes, (*(pool[row] for row in rows), *self.manifest.side(VALIDATION)))
-        options = options_from(self.project, images=len(rows), seed=self.seed)
+        options = options_for(self.project, len(rows), self.seed)
         told = part.fingerprint() + json.dumps(options.as_dict(), sort_keys=True)
         run = self.folder / hashlib.sha256(told.encode()).hexdigest()[:24]
         kept = _read(run.with_suffix(".npz"))
