@@ -45,7 +45,7 @@ class Arranger:
         batch = self._batch(free, min(FIRST, count - len(conflicts), len(free)))
         taken = {one.image.id for one in batch}
         rest = [image for image in free if image.id not in taken]
-        return [*conflicts, *batch, *self._rest(rest)][:count]
+        return [*conflicts, *batch, *self._rest(rest, count - len(conflicts) - len(batch))]
 
     def _batch(self, free: Sequence[Waiting], count: int) -> list[Chosen]:
         drawn = [image for image in free if image.control]
@@ -99,7 +99,7 @@ class Arranger:
             found += asker.choose(part, count - len(found))
         return found
 
-    def _rest(self, images: Iterable[Waiting]) -> list[Chosen]:
+    def _rest(self, images: Sequence[Waiting], count: int) -> list[Chosen]:
         """Order what no strategy was asked about: the least sure first; then what nobody should wait for."""
 
         def place(image: Waiting) -> tuple[bool, bool, float, str]:
@@ -109,7 +109,7 @@ class Arranger:
         ordered = sorted(images, key=place) if self.asker is not None else images
         return [
             Chosen(image, self._because(ASIDE if image.outside else "", image), control=image.control)
-            for image in ordered
+            for image in ordered[:count]
         ]
 
     def _told(self, chosen: Iterable[tuple[Waiting, str]]) -> list[Chosen]:

@@ -10,16 +10,20 @@ asked, gave 0.001 to 0.006 less accuracy, on average over all rounds, than the m
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 
 from curate.strategies import margin, typiclust
-from curate.strategies.interface import Numbers, Pool, Rows, Strategy, margins
+from curate.strategies.interface import AWAITED, Numbers, Pool, Rows, Strategy, margins
 
 _TYPICAL_UP_TO = 15
 """Labels a class, on average, up to which what is typical taught more than what is undecided."""
+_PULL = 0.5
+"""How much what a class lacks counts, beside indecision: at 1 short classes took so many places that what confuses the
+model was labelled later."""
 _CANDIDATES = 3
 """Times as many as are asked are looked through for images that are not alike."""
 _ALIKE = 0.25
@@ -29,14 +33,14 @@ _ALIKE = 0.25
 def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
     """Choose by the rule that fits how many labels there are; classes that have theirs last."""
     if pool.probabilities is None:
-        return typiclust.choose(pool, count, rng)
+        return _typical(pool, count, rng)
     typical = few(len(pool.labelled), pool.probabilities.shape[1])
     found: list[int] = []
     for rows in _wanted_and_rest(pool, pool.probabilities):
         left = count - len(found)
         if typical:
             part = np.sort(np.concatenate([pool.labelled, rows]))
-            found += part[typiclust.choose(_part(pool, part), left, rng)].tolist()
+            found += part[_typical(_part(pool, part), left, rng)].tolist()
         else:
             found += rows[_undecided(_part(pool, rows), pool.probabilities[rows], left)].tolist()
     return np.array(found, dtype=np.int64)
@@ -56,10 +60,29 @@ def _part(pool: Pool, rows: Rows) -> Pool:
     return Pool(pool.embeddings[rows], pool.labels[rows], probabilities, pool.missing)
 
 
+def _typical(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
+    """Choose what is typical; in place of what is alike, what is typical beside all that was looked at."""
+    labels = pool.labels.copy()
+    looked_at = rows = typiclust.choose(pool, count, rng)
+    kept = rows[_apart(pool.embeddings[rows])]
+    if len(kept) < len(rows):
+        labels[rows] = AWAITED
+        more = typiclust.choose(replace(pool, labels=labels), len(rows) - len(kept), rng)
+        looked_at = np.concatenate([kept, more, np.setdiff1d(rows, kept)])
+        kept = looked_at[_apart(pool.embeddings[looked_at])]
+    return _filled(kept, looked_at, count)
+
+
 def _undecided(pool: Pool, probabilities: Numbers, count: int) -> Rows:
     worth = _worth(probabilities, pool.missing)
     best = np.argsort(-worth, kind="stable")[: _CANDIDATES * count]
-    return best[_apart(pool.embeddings[best], count)]
+    return _filled(best[_apart(pool.embeddings[best])], best, count)
+
+
+def _filled(first: Rows, every: Rows, count: int) -> Rows:
+    """So many, those of `every` that are not among the `first` at the end."""
+    others = every[~np.isin(every, first)]
+    return np.concatenate([first, others])[:count]
 
 
 def _worth(probabilities: Numbers, missing: NDArray[np.int64] | None) -> Numbers:
@@ -67,21 +90,20 @@ def _worth(probabilities: Numbers, missing: NDArray[np.int64] | None) -> Numbers
     indecision = 1 - margins(probabilities)
     if missing is None or not missing.any():
         return indecision
-    return np.asarray(indecision * (probabilities @ (missing / missing.max())))
+    return np.asarray(indecision * (probabilities @ (missing / missing.max()) ** _PULL))
 
 
-def _apart(points: NDArray[np.float32], count: int) -> Rows:
-    """Of points, the best first, so many that are not close to a better one; then those that are, if it takes them."""
-    if len(points) <= count:
+def _apart(points: NDArray[np.float32]) -> Rows:
+    """Of points, the best first, those that are not close to a better one that is taken."""
+    if len(points) < 2:  # noqa: PLR2004 - nothing to be close to
         return np.arange(len(points))
     distances = pairwise_distances(points)
     alike = distances < _ALIKE * np.median(distances)
     chosen: list[int] = []
     for row in range(len(points)):
-        if len(chosen) < count and not alike[row, chosen].any():
+        if not alike[row, chosen].any():
             chosen.append(row)
-    others = np.setdiff1d(np.arange(len(points)), chosen)
-    return np.array([*chosen, *others[: count - len(chosen)]], dtype=np.int64)
+    return np.array(chosen, dtype=np.int64)
 
 
 def few(labels: int, classes: int) -> bool:
