@@ -60,9 +60,9 @@ def ids(choices: Sequence[Choice]) -> list[int]:
 
 @pytest.fixture
 def undecided(project: Project) -> Project:
-    """Forty-eight labelled images, and twelve in six groups of two, all of which the run is as undecided about."""
-    images(project, 60)
-    label(project, {number: number % 3 for number in range(13, 61)})
+    """Sixty-three labelled images, and twelve in six groups of two, all of which the run is as undecided about."""
+    images(project, 75)
+    label(project, {number: number % 3 for number in range(13, 76)})
     run = add_run(project, "r1", 1, 0.5, 50)
     groups = {number: (number - 1) // 2 for number in range(1, 13)}
     predict(project, run, {number: (number % 3, 0.4) for number in groups})

@@ -175,7 +175,7 @@ def believing(groups: NDArray[np.int64], sure: float, classes: int = 6) -> NDArr
 
 
 def test_auto_begins_with_typical_images_and_goes_on_with_undecided_ones() -> None:
-    """With few labels it does as typiclust does; with fifteen a class it asks for what the model is undecided about."""
+    """With few labels it does as typiclust does; with ten a class it asks for what the model is undecided about."""
     points, groups = blobs(each=60)
     believed = believing(groups, 0.95)
     undecided = np.arange(30, 360, 60)
@@ -183,11 +183,29 @@ def test_auto_begins_with_typical_images_and_goes_on_with_undecided_ones() -> No
     few = unlabelled(len(points))
     few[::60] = groups[::60]
     pool = Pool(points, few, believed)
-    assert chosen("auto", pool, 5) == chosen("typiclust", pool, 5)
+    assert chosen("auto", pool, 1) == chosen("typiclust", pool, 1)
+    assert not set(chosen("auto", pool, 5)) & set(undecided.tolist())
     many = unlabelled(len(points))
     for start in range(0, 360, 60):
         many[start : start + 21] = groups[start]
     assert sorted(chosen("auto", Pool(points, many, believed), 6)) == undecided.tolist()
+
+
+def test_auto_says_of_each_image_by_which_rule_it_was_chosen() -> None:
+    """In between, with five labels a class, two of seven are undecided, and the others typical."""
+    points, groups = blobs(each=60)
+    believed = believing(groups, 0.95)
+    undecided = np.arange(30, 360, 60)
+    believed[undecided] = believing(groups[undecided], 0.52)
+    labels = unlabelled(len(points))
+    for start in range(0, 360, 60):
+        labels[start : start + 5] = groups[start]
+    pool = Pool(points, labels, believed)
+    rows = named("auto").choose(pool, 7, np.random.default_rng(1))
+    words = named("auto").because(pool, rows)
+    assert words == ["undecided"] * 2 + ["typical of many that have few labels"] * 5
+    assert set(rows[:2].tolist()) < set(undecided.tolist())
+    assert not set(rows[2:].tolist()) & set(rows[:2].tolist())
 
 
 def test_auto_takes_no_two_alike() -> None:

@@ -52,8 +52,8 @@ class Asker:
         others = [one for one in self.state.beside if beside(one)]
         pool = by.pool(seen, others)
         rows = by.strategy.choose(pool, count, np.random.default_rng(self.seed))
-        reason = by.strategy.because(pool)
-        return [(seen[row - len(others)], reason) for row in rows.tolist()]
+        reasons = by.strategy.because(pool, rows)
+        return [(seen[row - len(others)], reason) for row, reason in zip(rows.tolist(), reasons, strict=True)]
 
     def pool(self, images: Sequence[Waiting], beside: Sequence[Beside]) -> Pool:
         """Make the rows: first of what is beside, then of the images."""

@@ -9,7 +9,7 @@ Clusters of the most undecided (Zhdanov, "Diverse mini-batch active learning", 2
 asked, gave 0.001 to 0.006 less accuracy, on average over all rounds, than the most undecided themselves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -17,33 +17,44 @@ from numpy.typing import NDArray
 from sklearn.metrics import pairwise_distances
 
 from curate.strategies import margin, typiclust
-from curate.strategies.interface import AWAITED, Numbers, Pool, Rows, Strategy, margins
+from curate.strategies.interface import AWAITED, UNLABELLED, Numbers, Pool, Rows, Strategy, margins
 
-_TYPICAL_UP_TO = 15
-"""Labels a class, on average, up to which what is typical taught more than what is undecided."""
+_TYPICAL_ALONE, _TYPICAL_UP_TO = 3, 10
+"""Labels a class, on average: up to the first all of a batch is typical, from the second on nothing, and in between the
+share falls."""
 _PULL = 0.5
 """How much what a class lacks counts, beside indecision: at 1 short classes took so many places that what confuses the
 model was labelled later."""
 _CANDIDATES = 3
 """Times as many as are asked are looked through for images that are not alike."""
-_ALIKE = 0.25
-"""Closer than this share of the median distance between candidates: of 2,000 photographs one in twenty has such."""
+_ALIKE = 0.5
+"""Closer than this share of the median distance between candidates."""
 
 
 def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
-    """Choose by the rule that fits how many labels there are; classes that have theirs last."""
+    """Choose by the rules that fit how many labels there are; classes that have theirs last."""
     if pool.probabilities is None:
         return _typical(pool, count, rng)
-    typical = few(len(pool.labelled), pool.probabilities.shape[1])
+    labels = pool.labels.copy()
     found: list[int] = []
-    for rows in _wanted_and_rest(pool, pool.probabilities):
-        left = count - len(found)
-        if typical:
-            part = np.sort(np.concatenate([pool.labelled, rows]))
-            found += part[_typical(_part(pool, part), left, rng)].tolist()
-        else:
-            found += rows[_undecided(_part(pool, rows), pool.probabilities[rows], left)].tolist()
+    for rows, undecided, typical in _planned(pool, pool.probabilities, count):
+        first = rows[_undecided(_part(pool, rows), pool.probabilities[rows], undecided)]
+        labels[first] = AWAITED  # what is typical is so beside these
+        part = np.sort(np.concatenate([np.flatnonzero(labels != UNLABELLED), rows[~np.isin(rows, first)]]))
+        found += [*first.tolist(), *part[_typical(_part(replace(pool, labels=labels), part), typical, rng)].tolist()]
     return np.array(found, dtype=np.int64)
+
+
+def _planned(pool: Pool, probabilities: Numbers, count: int) -> Iterator[tuple[Rows, int, int]]:
+    """Yield rows to choose from, and how many: first such as the model is undecided about, then typical ones."""
+    classes = probabilities.shape[1]
+    over = (_TYPICAL_UP_TO * classes - len(pool.labelled)) / ((_TYPICAL_UP_TO - _TYPICAL_ALONE) * classes)
+    share = min(1.0, max(0.0, over))
+    for rows in _wanted_and_rest(pool, probabilities):
+        places = min(count, len(rows))
+        typical = round(places * share)
+        yield rows, places - typical, typical
+        count -= places
 
 
 def _wanted_and_rest(pool: Pool, probabilities: Numbers) -> Sequence[Rows]:
@@ -107,15 +118,20 @@ def _apart(points: NDArray[np.float32]) -> Rows:
 
 
 def few(labels: int, classes: int) -> bool:
-    """Whether what is typical teaches more as yet."""
+    """Whether anything typical is asked for as yet."""
     return labels < _TYPICAL_UP_TO * classes
 
 
-def because(pool: Pool) -> str:
-    """What the rule in force goes by."""
-    if pool.probabilities is None or few(len(pool.labelled), pool.probabilities.shape[1]):
-        return typiclust.because(pool)
-    return margin.because(pool)
+def because(pool: Pool, rows: Rows) -> list[str]:
+    """By the rule that each was chosen by."""
+    if pool.probabilities is None:
+        return typiclust.because(pool, rows)
+    words: list[str] = []
+    for _, undecided, typical in _planned(pool, pool.probabilities, len(rows)):
+        place = len(words)
+        words += margin.because(pool, rows[place : place + undecided])
+        words += typiclust.because(pool, rows[place + undecided : place + undecided + typical])
+    return words
 
 
 STRATEGY = Strategy(choose, because, embedded=True, beside=few)

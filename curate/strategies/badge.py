@@ -58,9 +58,9 @@ def _drawn(weights: Numbers, chosen: list[int], rng: np.random.Generator) -> int
     return int(rng.choice(len(weights), p=weights / total))
 
 
-def because(pool: Pool) -> str:
+def because(pool: Pool, rows: Rows) -> list[str]:
     """By its gradient, once there is a model."""
-    return uniform.because(pool) if pool.probabilities is None else "would change the model much"
+    return uniform.because(pool, rows) if pool.probabilities is None else ["would change the model much"] * len(rows)
 
 
 STRATEGY = Strategy(choose, because, embedded=True)

@@ -31,9 +31,9 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
     return rows[chosen]
 
 
-def because(pool: Pool) -> str:  # noqa: ARG001 - whatever the pool
+def because(pool: Pool, rows: Rows) -> list[str]:  # noqa: ARG001 - whatever the pool
     """It goes by distance."""
-    return "far from all that is labelled"
+    return ["far from all that is labelled"] * len(rows)
 
 
 STRATEGY = Strategy(choose, because, embedded=True, beside=always)

@@ -61,8 +61,8 @@ class Strategy:
     """A way to choose what to label next, and what is to be known of it before it chooses."""
 
     choose: Choose
-    because: Callable[[Pool], str]
-    """Why an image of this pool is chosen, in a few words that hold for each one."""
+    because: Callable[[Pool, Rows], list[str]]
+    """Why each of the rows that it chose of a pool was chosen, in a few words."""
     embedded: bool = False
     """Whether it looks at where images lie. If not, the pool's embeddings may be of no column."""
     beside: Callable[[int, int], bool] = never

@@ -18,9 +18,9 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
     return rows[np.argsort(margins(pool.probabilities[rows]), kind="stable")[:count]]
 
 
-def because(pool: Pool) -> str:
+def because(pool: Pool, rows: Rows) -> list[str]:
     """Undecided, once there is a model."""
-    return uniform.because(pool) if pool.probabilities is None else "undecided"
+    return uniform.because(pool, rows) if pool.probabilities is None else ["undecided"] * len(rows)
 
 
 STRATEGY = Strategy(choose, because)

@@ -87,9 +87,9 @@ def typicality(points: NDArray[np.float32]) -> Numbers:
     return np.asarray(1 / (distances.mean(1) + 1e-5), dtype=np.float64)
 
 
-def because(pool: Pool) -> str:  # noqa: ARG001 - whatever the pool
+def because(pool: Pool, rows: Rows) -> list[str]:  # noqa: ARG001 - whatever the pool
     """It takes the middle of what is not labelled."""
-    return "typical of many that have few labels"
+    return ["typical of many that have few labels"] * len(rows)
 
 
 STRATEGY = Strategy(choose, because, embedded=True, beside=always)

@@ -12,9 +12,9 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
     return rng.permutation(pool.unlabelled)[:count]
 
 
-def because(pool: Pool) -> str:  # noqa: ARG001 - whatever the pool
+def because(pool: Pool, rows: Rows) -> list[str]:  # noqa: ARG001 - whatever the pool
     """It takes any."""
-    return BECAUSE
+    return [BECAUSE] * len(rows)
 
 
 STRATEGY = Strategy(choose, because)
