@@ -272,4 +272,4 @@ def _note(project: Project, run: Run, result: RunResult) -> None:
         row.best_epoch, row.validation_accuracy = result.best_epoch, result.validation_accuracy
         row.validation_images, row.images_per_second = result.validation_images, result.images_per_second
         row.weights_sha256 = result.weights_sha256
-        rounds.record(session, row, result.trust, "least sure")
+        rounds.record(session, row, result.trust, project.settings.queue.strategy)

@@ -10,9 +10,9 @@ from curate.people.account import account
 from curate.project import Project, open_project
 from curate.select import choose
 from curate.share import Share, difference
+from db.answers import LabelPolicy
 from db.labels import record
 from db.models import LabellingTask, Prelabel, Run, Side, SnapshotItem, TaskState
-from db.policy import LabelPolicy
 from tests.conftest import Cli
 from tests.labelstudio import MakeDesk
 from tests.test_labelling_account import given
