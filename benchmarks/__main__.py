@@ -4,12 +4,13 @@ import os
 import platform
 import sys
 
-from benchmarks import copies, crawl, inference, ingest, labelling, rehash, search, training
+from benchmarks import audit, copies, crawl, inference, ingest, labelling, rehash, search, training
 
 
 def main() -> None:
     """Run what is named on the command line, or everything."""
     parts = {
+        "audit": audit.run,
         "copies": copies.run,
         "crawl": crawl.run,
         "inference": inference.run,

@@ -8,15 +8,17 @@ from sqlalchemy.orm import Session
 
 from curate.project import Project
 from curate.select import Choice, choose, unlabelled_ids
+from db import reviews
 from db.models import Annotation, AnnotationState, LabellingProject, LabellingTask, TaskState
 
 
 class Which(StrEnum):
-    """Unlabelled images that wait in no other project; all of them; or those that somebody skipped in another."""
+    """Unlabelled images that wait nowhere else; all; those skipped in another; those to be decided, labelled or not."""
 
     WAITING = "waiting"
     ALL = "all"
     SKIPPED = "skipped"
+    ASKED = "asked"
 
 
 def wanted(
@@ -27,14 +29,16 @@ def wanted(
     which: Which,
     say: Callable[[str], None] = lambda _: None,
 ) -> list[Choice]:
-    """Unlabelled keepers that were never sent to `desk`, the most wanted first, `limit` of them at most."""
+    """Keepers that want a label or a decision and were never sent to `desk`, the most wanted first, at most `limit`."""
     with project.database.read() as session:
         known = set(session.scalars(select(LabellingTask.image_id).where(LabellingTask.project_id == desk.id)))
         waiting = set(unlabelled_ids(session))
-        if which is Which.WAITING:
+        if which in {Which.WAITING, Which.ASKED}:
             known |= _waiting_at(session, others)
         elif which is Which.SKIPPED:
             known |= waiting - _skipped(session)
+        if which is Which.ASKED:
+            known |= waiting - reviews.waiting(session).keys()
     count = len(waiting) if limit is None else limit
     return choose(project, count, exclude=known, say=say)
 

@@ -85,11 +85,11 @@ def _draw(figure: "Figure", row: Row, top: float) -> None:
     _write(figure, _MARGIN, top - 0.2, row.heading, size=11, weight="bold")
     cells = [
         ("the picture", _DIM, np.asarray(row.picture), True),
-        (f"why {short(row.label)}", EVIDENCE, _overlaid(row.picture, row.evidence, EVIDENCE), row.evidence.any()),
+        (f"why {short(row.label)}", EVIDENCE, overlaid(row.picture, row.evidence, EVIDENCE), row.evidence.any()),
         (
             f"why {short(row.label)} and not {short(row.against)}",
             DIFFERENCE,
-            _overlaid(row.picture, row.difference, DIFFERENCE),
+            overlaid(row.picture, row.difference, DIFFERENCE),
             row.difference.any(),
         ),
     ]
@@ -109,7 +109,7 @@ def _draw(figure: "Figure", row: Row, top: float) -> None:
     _bars(_axes(figure, left, bottom, _BARS, _CELL), row)
 
 
-def _overlaid(picture: Image.Image, heat: NDArray[np.float32], colour: str) -> NDArray[np.float64]:
+def overlaid(picture: Image.Image, heat: NDArray[np.float32], colour: str) -> NDArray[np.float64]:
     """Lay heat over a picture whose own colours would be taken for it, and which is therefore grey. (H, W, 3), 0-1."""
     from matplotlib.colors import to_rgb  # noqa: PLC0415 - as above
 

@@ -41,7 +41,9 @@ class PredictReport:
     failures: list[tuple[str, Refusal]]
 
 
-class _Refused(Exception):  # noqa: N818 - carries a value through the trainer, which knows no refusals
+class Refused(Exception):  # noqa: N818 - carries a value through the trainer, which knows no refusals
+    """An image was not taken."""
+
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(str(refusal))
         self.refusal = refusal
@@ -64,12 +66,12 @@ def predict_files(
     predictor = Predictor.load(project.runs / chosen.name, backend=backend, pictures=len(files), say=progress.say)
     report = PredictReport(chosen.name, predictor.backend, [], [])
     with progress.task(f"predicting by {chosen.name}", len(files), "images") as task:
-        answers = predictor.stream(partial(_read, project, Path(path)) for path in files)
+        answers = predictor.stream(partial(read_picture, project, Path(path)) for path in files)
         for path, answer in zip(files, answers, strict=True):
             if isinstance(answer, Answer):
                 report.predictions.append(_prediction(path, answer, predictor.classes))
             else:
-                report.failures.append((path, _refusal(answer)))
+                report.failures.append((path, refusal_of(answer)))
             task.advance()
     return report
 
@@ -99,18 +101,20 @@ def _expand(paths: Iterable[str]) -> Iterator[str]:
             raise DatasetError(f"no file or folder {path}")
 
 
-def _read(project: Project, path: Path) -> bytes:
+def read_picture(project: Project, path: Path) -> bytes:
+    """Give the bytes of a file that may be decoded. Raises Refused."""
     data = read_file(path, project.settings.ingest)
     if isinstance(data, Refusal):
-        raise _Refused(data)
+        raise Refused(data)
     refusal = header_refusal(data, project.settings.ingest)
     if refusal is not None:
-        raise _Refused(refusal)
+        raise Refused(refusal)
     return data
 
 
-def _refusal(error: Exception) -> Refusal:
-    if isinstance(error, _Refused):
+def refusal_of(error: Exception) -> Refusal:
+    """Say why an image gave no answer."""
+    if isinstance(error, Refused):
         return error.refusal
     return Refusal(Reason.CORRUPT, str(error))
 

@@ -30,6 +30,7 @@ class Reason(StrEnum):
     TOO_SMALL = "too_small"
     DECODER_ERROR = "decoder_error"
     UNREADABLE = "unreadable"
+    UNKNOWN_CLASS = "unknown_class"
     FORGOTTEN = "forgotten"
     SOURCE_CHANGED = "source_changed"
     ODD_ASPECT = "odd_aspect"

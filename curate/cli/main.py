@@ -14,6 +14,7 @@ import typer
 
 from curate import __version__
 from curate.cli import (
+    audit,
     classes,
     collect,
     dataset,
@@ -66,6 +67,7 @@ for group in (
     collect,
     images,
     quality,
+    audit,
     label,
     learn,
     distill,

@@ -206,7 +206,7 @@ def review(report: "ReviewReport") -> RenderableType:
     table = table_of("image", "why", "answers")
     for image in report.images[:_SHOWN]:
         answers = ", ".join(f"{person}: {label}" for person, label in image.answers.items())
-        table.add_row(str(image.id), image.reason, Text(answers))
+        table.add_row(str(image.id), Text(": ".join(filter(None, (image.reason, image.detail)))), Text(answers))
     if not report.images:
         return Text("nothing waits for a decision")
     lines = [f"{len(report.images)} images wait for a decision"]

@@ -39,6 +39,25 @@ def data_address(data: bytes, kind: str) -> str:
     return f"data:{kind};base64," + base64.b64encode(data).decode()
 
 
+def image_address(image: Pictures.Image) -> str:
+    """Give an address that holds an image, as JPEG."""
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=_QUALITY)
+    return data_address(out.getvalue(), "image/jpeg")
+
+
+def shrunk(read: Callable[[], bytes], side: int) -> Pictures.Image | None:
+    """Give the thumbnail, RGB, of an encoded image, or None where it cannot be read or decoded."""
+    try:
+        with Pictures.open(io.BytesIO(read())) as opened:
+            opened.draft("RGB", (2 * side, 2 * side))  # a JPEG is decoded no larger than needed
+            small = to_rgb(opened)
+            small.thumbnail((side, side), reducing_gap=3.0)
+            return small
+    except Exception:  # noqa: BLE001 - decoders raise all sorts of things; none of them is the page's business
+        return None
+
+
 @dataclass(frozen=True)
 class Thumbnails:
     """Makes thumbnails of stored images, no side longer than `side` pixels."""
@@ -49,22 +68,11 @@ class Thumbnails:
     def of(self, picture: Picture) -> str | None:
         """Give the thumbnail of an image as a `data:` address, or None: one broken file must not cost the page."""
         small = self.small(picture)
-        if small is None:
-            return None
-        out = io.BytesIO()
-        small.save(out, "JPEG", quality=_QUALITY)
-        return data_address(out.getvalue(), "image/jpeg")
+        return None if small is None else image_address(small)
 
     def small(self, picture: Picture) -> Pictures.Image | None:
         """Give the thumbnail itself, RGB, or None."""
-        try:
-            with Pictures.open(io.BytesIO(self.store.read(picture.sha256, picture.format))) as opened:
-                opened.draft("RGB", (2 * self.side, 2 * self.side))  # a JPEG is decoded no larger than needed
-                small = to_rgb(opened)
-                small.thumbnail((self.side, self.side), reducing_gap=3.0)
-                return small
-        except Exception:  # noqa: BLE001 - decoders raise all sorts of things; none of them is the page's business
-            return None
+        return shrunk(lambda: self.store.read(picture.sha256, picture.format), self.side)
 
     def along(
         self, items: Iterable[T], of: Callable[[T], Sequence[Picture]], advance: Callable[[int], None]

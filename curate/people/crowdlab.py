@@ -22,6 +22,8 @@ from db.reviews import decided
 
 Votes = Mapping[int, Mapping[str, int]]
 """Class ids by image and person."""
+Probabilities = Mapping[int, NDArray[np.float64]]
+"""Of the classes, by image."""
 
 
 def settle(project: Project) -> int:
@@ -35,7 +37,7 @@ def settle(project: Project) -> int:
         return 0
     with project.database.write() as session:
         order = list(project.classes(session).values())
-        votes = _votes(heard(session))
+        votes = named(heard(session))
         probabilities = _predicted(session, votes, order)
         weighed = {image_id: votes[image_id] for image_id in probabilities}
         if not any(len(set(people.values())) < len(people) for people in weighed.values()):
@@ -44,26 +46,43 @@ def settle(project: Project) -> int:
         return _write(session, {image_id: agreed[image_id] for image_id, people in weighed.items() if len(people) > 1})
 
 
-def consensus(votes: Votes, probabilities: Mapping[int, NDArray[np.float64]], order: Sequence[int]) -> dict[int, int]:
+def consensus(votes: Votes, probabilities: Probabilities, order: Sequence[int]) -> dict[int, int]:
     """Give the class id that CROWDLAB finds for each image. `probabilities` are in the order of the classes' ids."""
+    labels = _weighed(votes, probabilities, order)["label_quality"]["consensus_label"].to_numpy()
+    return {image_id: order[int(label)] for image_id, label in zip(votes, labels, strict=True)}
+
+
+def qualities(votes: Votes, probabilities: Probabilities, order: Sequence[int]) -> dict[str, float]:
+    """Give how good CROWDLAB finds each person's labels, from 0 to 1; nobody's where no two have answered one image."""
+    if not any(len(said) > 1 for said in votes.values()):
+        return {}
+    found = _weighed(votes, probabilities, order)["annotator_stats"]["annotator_quality"]
+    people = _people(votes)
+    return {people[int(place)]: float(quality) for place, quality in found.items()}
+
+
+def _people(votes: Votes) -> list[str]:
+    return sorted({person for said in votes.values() for person in said})
+
+
+def _weighed(votes: Votes, probabilities: Probabilities, order: Sequence[int]) -> dict[str, Any]:
+    """What cleanlab makes of it: tables by image, in the order of `votes`, and by person, in that of their names."""
     from cleanlab.multiannotator import get_label_quality_multiannotator  # noqa: PLC0415 - a second to import
 
-    people = sorted({person for said in votes.values() for person in said})
+    people = _people(votes)
     place = {class_id: index for index, class_id in enumerate(order)}
-    images = list(votes)
-    table = np.full((len(images), len(people)), np.nan)
-    for row, image_id in enumerate(images):
-        for person, class_id in votes[image_id].items():
+    table = np.full((len(votes), len(people)), np.nan)
+    for row, said in enumerate(votes.values()):
+        for person, class_id in said.items():
             table[row, people.index(person)] = place[class_id]
-    stacked = np.stack([probabilities[image_id] for image_id in images])
+    stacked = np.stack([probabilities[image_id] for image_id in votes])
     found: dict[str, Any] = get_label_quality_multiannotator(
-        table, stacked, verbose=False, return_detailed_quality=False, return_annotator_stats=False
+        table, stacked, verbose=False, return_detailed_quality=False
     )
-    labels = found["label_quality"]["consensus_label"].to_numpy()
-    return {image_id: order[int(label)] for image_id, label in zip(images, labels, strict=True)}
+    return found
 
 
-def _votes(answers: Mapping[int, Mapping[str, Decision]]) -> dict[int, dict[str, int]]:
+def named(answers: Mapping[int, Mapping[str, Decision]]) -> dict[int, dict[str, int]]:
     """Images of which everybody names a class."""
     found = {}
     for image_id, said in answers.items():

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from curate.handout import Which
 from curate.labelling import Labelling
 from curate.people.disagreement import disputed
 from curate.people.voices import heard
@@ -12,7 +13,7 @@ from curate.project import Project
 from db.batches import chunks
 from db.labels import said
 from db.models import Class, Image, ReviewReason
-from db.reviews import ask, waiting
+from db.reviews import ask, told, waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Question:
     id: int
     path: str
     reason: str
+    detail: str
+    """What an audit found."""
     answers: dict[str, str]
 
 
@@ -36,11 +39,13 @@ class ReviewReport:
 def review(project: Project, desk: Labelling, *, send: bool) -> ReviewReport:
     """List what people disagree on and what else waits for a decision; with `send`, show it in Label Studio.
 
-    What is answered from then on outranks all earlier answers for these images, whatever the policy.
+    Images that have no task there get one. What is answered from then on outranks all earlier answers for these images,
+    whatever the policy, unless it was asked as a mere check.
     """
     if send:
         with project.database.write() as session:
             ask(session, [dispute.image_id for dispute in disputed(session)], ReviewReason.DISAGREEMENT)
+        desk.push(which=Which.ASKED)
     with project.database.read() as session:
         reasons = {dispute.image_id: ReviewReason.DISAGREEMENT for dispute in disputed(session)} | waiting(session)
         questions = _questions(session, {number: reason.value for number, reason in sorted(reasons.items())})
@@ -50,7 +55,7 @@ def review(project: Project, desk: Labelling, *, send: bool) -> ReviewReport:
 
 def _questions(session: Session, reasons: dict[int, str]) -> list[Question]:
     names = {row.id: row.name for row in session.scalars(select(Class))}
-    answers = heard(session)
+    answers, details = heard(session), told(session)
     found = []
     for ids in chunks(reasons):
         for image in session.scalars(select(Image).where(Image.id.in_(ids)).order_by(Image.id)):
@@ -58,11 +63,12 @@ def _questions(session: Session, reasons: dict[int, str]) -> list[Question]:
                 person: said(class_id, other, names) or ""
                 for person, (class_id, other) in answers.get(image.id, {}).items()
             }
-            found.append(Question(image.id, f"images/{image.relative_path}", reasons[image.id], mine))
+            path = f"images/{image.relative_path}"
+            found.append(Question(image.id, path, reasons[image.id], details.get(image.id, ""), mine))
     return found
 
 
 def _words(question: Question) -> str:
     """Say in one line why it is to be decided: it stands beside the picture in the view."""
     answers = ", ".join(f"{label} ({person})" for person, label in question.answers.items())
-    return f"{question.reason}: {answers}" if answers else question.reason
+    return ": ".join(filter(None, (question.reason, question.detail, answers)))

@@ -36,6 +36,8 @@ class ReviewReason(StrEnum):
     """Why a person is asked to look at an image again."""
 
     DISAGREEMENT = "disagreement"
+    SUSPECT = "suspect"
+    """An audit found its label probably wrong."""
     CHECK = "check"
 
     @property
@@ -51,6 +53,8 @@ class Review(Base):
 
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), primary_key=True)
     reason: Mapped[ReviewReason] = mapped_column(ByValue(ReviewReason))
+    detail: Mapped[str] = mapped_column(default="")
+    """What was found, in words, beside the reason."""
     asked_at: Mapped[datetime] = mapped_column(default=now)
     known_until: Mapped[datetime]
     """When the latest answer was given that there was by then: by the server's clock, which may not be ours."""

@@ -3,14 +3,13 @@
 import asyncio
 import csv
 import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
+from curate import tables
 from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Page, Question, SourceError
 from curate.crawl.sources.engine import clean, file_name
@@ -20,7 +19,6 @@ from curate.rights import identify
 from db.errors import ConfigError
 from db.reasons import Reason, Refusal
 
-_LONGEST_LINE = 1_000_000
 _ROWS_AT_ONCE = 100
 _ADDRESSES = ("image_url", "img_url", "file_url", "download_url", "url", "address", "src")
 """Names of the column of addresses. Where there are several, what names a file goes before what may name a page."""
@@ -104,12 +102,12 @@ class _Columns:
     @classmethod
     def of(cls, names: Sequence[str], query: str) -> "_Columns":
         """Find the columns that are known. Raises ValueError where none has addresses."""
-        by_key = {_key(name): name for name in reversed(names)}
+        by_key = {tables.key(name): name for name in reversed(names)}
         address = next((by_key[key] for key in _ADDRESSES if key in by_key), None)
         if address is None:
             said = ", ".join(names)[:200] or "nothing"
             raise ValueError(f"no column of addresses, such as {_ADDRESSES[0]} or url; its first line has: {said}")
-        return cls(query, address, {name: _FIELDS[_key(name)] for name in names if _key(name) in _FIELDS})
+        return cls(query, address, {name: _FIELDS[tables.key(name)] for name in names if tables.key(name) in _FIELDS})
 
     def offer(self, row: Row) -> Offer | None:
         """Make an offer of a row; None of one without an address."""
@@ -146,35 +144,18 @@ def _text_rows(file: Path, query: str, start: int) -> Iterator[Offer | None]:
     """Read one address a line. Blank lines and lines that begin with # are left out."""
     columns = _Columns.of(["url"], query)
     with file.open(encoding="utf-8-sig") as opened:
-        lines = (line.strip() for line in _lines(opened))
+        lines = (line.strip() for line in tables.lines(opened))
         addresses = (line for line in lines if line and not line.startswith("#"))
         for address in islice(addresses, start, None):
             yield columns.offer({"url": address})
 
 
 def _csv_rows(file: Path, query: str, start: int) -> Iterator[Offer | None]:
-    """Read a table with a header, divided by commas, semicolons (as spreadsheets of half of Europe do) or tabs."""
-    with file.open(encoding="utf-8-sig", newline="") as opened:
-        lines = _lines(opened)
-        head = next(lines, "")
-        delimiters = "\t,;" if file.suffix.lower() == ".tsv" else ",;\t"
-        headers = [(delimiter, next(csv.reader([head], delimiter=delimiter), [])) for delimiter in delimiters]
-        known = ((d, names) for d, names in headers if {_key(name) for name in names} & set(_ADDRESSES))
-        delimiter, names = next(known, headers[0])
-        columns = _Columns.of(names, query)
-        table = csv.reader(lines, delimiter=delimiter, strict=True)
-        for values in islice(table, start, None):
-            if len(values) > len(names):
-                raise ValueError(f"line {table.line_num + 1} has {len(values)} values for {len(names)} columns")
-            yield columns.offer(dict(zip(names, values, strict=False)))
-
-
-def _lines(opened: TextIO) -> Iterator[str]:
-    """Read lines. Raises ValueError for one that would fill the memory."""
-    for line in iter(partial(opened.readline, _LONGEST_LINE), ""):
-        if len(line) == _LONGEST_LINE:
-            raise ValueError(f"a line has {_LONGEST_LINE} characters or more; this is no list of addresses")
-        yield line
+    """Read a table with a header."""
+    with tables.opened(file, _ADDRESSES) as table:
+        columns = _Columns.of(table.names, query)
+        for row in table.rows(start):
+            yield columns.offer(row)
 
 
 def _parquet_rows(file: Path, query: str, start: int) -> Iterator[Offer | None]:
@@ -210,10 +191,6 @@ _READERS: Mapping[str, Callable[[Path, str, int], Iterator[Offer | None]]] = {
     ".tsv": _csv_rows,
     ".parquet": _parquet_rows,
 }
-
-
-def _key(name: str) -> str:
-    return re.sub(r"[\s-]+", "_", name.strip()).casefold()
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401 - whatever a table holds

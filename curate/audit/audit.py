@@ -1,0 +1,138 @@
+"""`curate audit`: labels of the dataset that are probably wrong, the worst first, and why."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from curate import runs
+from curate.audit.annotators import Annotator, annotators
+from curate.audit.asking import Decisions, decisions
+from curate.audit.findings import Finding, Kind, of_conflicts, of_labels, of_outliers
+from curate.audit.labelled import Labelled, items_of, labelled_keepers
+from curate.audit.outliers import strangeness
+from curate.audit.scores import Scores, judge, out_of_fold
+from curate.conflicts import conflicts
+from curate.embedding import features_of, load_embedder, run_embedder
+from curate.progress import QUIET, Progress
+from curate.project import Project
+from db.batches import chunks
+from db.models import Image, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What to audit by."""
+
+    run: str | None = None
+    """Whose features; else PRETRAINED's where no run is finished, or the best run's."""
+    pretrained: bool = False
+    threshold: float | None = None
+    """Score from which on a label is listed; else where confident learning draws the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issue:
+    """A finding, and where it stands."""
+
+    finding: Finding
+    path: str
+    ask: tuple[int, ...]
+    """Images to ask people about."""
+    waiting: bool
+    """Somebody is asked already."""
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """All of it, the worst first."""
+
+    issues: list[Issue]
+    images: int
+    """Labelled keepers that were audited."""
+    by: str
+    """The network whose features were judged by."""
+    agree: float
+    """Share of the labels that are the most probable class to models that have not seen them."""
+    settled: int
+    """Findings left out because somebody decided when asked."""
+    annotators: list[Annotator]
+
+    def worst(self, most: int | None) -> "AuditReport":
+        """The same with so many issues at most."""
+        return replace(self, issues=self.issues[:most])
+
+    def kinds(self) -> dict[str, int]:
+        """Issues of each kind."""
+        counts = Counter(issue.finding.kind for issue in self.issues)
+        return {kind.value: counts[kind] for kind in Kind}
+
+
+def audit(project: Project, asked: Asked, progress: Progress = QUIET) -> AuditReport:
+    """Judge every label by models that have not learned from it, on the features of one network.
+
+    Changes nothing. Raises DatasetError where there is too little to judge by or no such run, and TrainerError.
+    """
+    with project.database.read() as session:
+        data = labelled_keepers(project, session)
+        disputes = conflicts(session, project.classes(session))
+        others = items_of(project, session, {dispute.keeper: 0 for dispute in disputes})
+        chosen = _run(project, session, asked)
+    embedder = load_embedder(project) if chosen is None else run_embedder(project, chosen)
+    features = features_of(project, embedder, [*data.items, *others], progress)
+    count = len(data.items)
+    with progress.task("judging labels", count, "labels") as task:
+        said, beside = out_of_fold(features[:count], data.labels, data.folds, features[count:], task.advance)
+    scores = judge(data.labels, said, asked.threshold)
+    doubted = list(of_labels(data, scores, features[:count]))
+    found = [
+        *doubted,
+        *of_conflicts(disputes, dict(zip((int(o.id) for o in others), beside, strict=True)), data.classes),
+        *of_outliers(data, strangeness(features[:count]), [finding.id for finding in doubted]),
+    ]
+    with project.database.read() as session:
+        stand = decisions(session, [finding.id for finding in found])
+        left = [finding for finding in found if not _is_settled(finding, stand)]
+        people = _annotators(project, session, data, scores, [f for f in left if f.kind is Kind.LABEL], stand)
+        issues = _issues(session, left, stand)
+    return AuditReport(
+        issues=issues,
+        images=count,
+        by=embedder.name if chosen is None else chosen.name,
+        agree=float((said.argmax(1) == data.labels).mean()),
+        settled=len(found) - len(left),
+        annotators=people,
+    )
+
+
+def _run(project: Project, session: Session, asked: Asked) -> Run | None:
+    """The run to take features from; None: the network that training begins with."""
+    classes = [c.name for c in project.settings.classes]
+    if asked.run is not None:
+        return runs.choose(session, asked.run, classes)
+    return None if asked.pretrained else runs.best(session, classes)
+
+
+def _is_settled(finding: Finding, stand: Decisions) -> bool:
+    """Whether somebody has looked since being asked. Copies that two people told apart are a conflict all the same."""
+    return finding.kind is not Kind.CONFLICT and finding.id in stand.settled
+
+
+def _annotators(
+    project: Project, session: Session, data: Labelled, scores: Scores, doubted: Sequence[Finding], stand: Decisions
+) -> list[Annotator]:
+    ids = project.classes(session)
+    probabilities = {int(item.id): said for item, said in zip(data.items, scores.probabilities, strict=True)}
+    wrong = {image: ids[finding.label] for finding in doubted for image in stand.images[finding.id]}
+    return annotators(session, wrong, probabilities, [ids[name] for name in data.classes])
+
+
+def _issues(session: Session, found: Sequence[Finding], stand: Decisions) -> list[Issue]:
+    paths: dict[int, str] = {}
+    for batch in chunks(finding.id for finding in found):
+        for image in session.scalars(select(Image).where(Image.id.in_(batch))):
+            paths[image.id] = f"images/{image.relative_path}"
+    ordered = sorted(found, key=lambda finding: (-finding.score, finding.id))
+    return [Issue(f, paths[f.id], stand.images[f.id], f.id in stand.waiting) for f in ordered]

@@ -1,0 +1,100 @@
+"""`curate audit`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
+
+
+def register(app: typer.Typer) -> None:
+    """Add this command to `app`."""
+    command(app, "audit")(audit)
+
+
+def audit(
+    around: Surroundings,
+    most: Annotated[
+        int | None, typer.Option("--most", min=1, metavar="N", help="So many findings at most, the worst.")
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(min=0.0, max=1.0, metavar="S", help="Doubt every label from this score on; else as calibrated."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Also a page to look through the findings.")
+    ] = None,
+    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+    pretrained: Annotated[
+        bool, typer.Option("--pretrained", help="Judge by the network that training begins with, and by no run.")
+    ] = False,
+    send: Annotated[
+        bool, typer.Option("--send", help='Ask people about the findings, in the view "Review" of Label Studio.')
+    ] = False,
+    catalogue: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Audit a list of others' images instead: a CSV of images and their classes."),
+    ] = None,
+) -> Outcome:
+    """Find labels that are probably wrong, copies that contradict each other, and images that no class fits.
+
+    The worst come first, each with its reason. Nothing is changed; with --send people decide, and `curate label pull`
+    brings what they say. With --catalogue the best run says which images of a list are of another class than it claims.
+    """
+    from db.errors import ConfigError
+
+    if pretrained and run:
+        raise ConfigError("--pretrained judges by no run: leave out --run")
+    if catalogue is None:
+        return _labels(around, most, threshold, output, run, pretrained=pretrained, send=send)
+    if send or pretrained:
+        raise ConfigError("--catalogue is of images that are not this dataset's: leave out --send and --pretrained")
+    return _catalogue(around, catalogue, most, threshold, output, run)
+
+
+def _labels(
+    around: Surroundings,
+    most: int | None,
+    threshold: float | None,
+    output: Path | None,
+    run: str | None,
+    *,
+    pretrained: bool,
+    send: bool,
+) -> Outcome:
+    from curate.audit.audit import Asked
+    from curate.audit.audit import audit as find
+    from curate.audit.sending import send as ask
+    from curate.cli import show_audit
+    from curate.cli.label import labelling
+
+    desk = labelling(around)
+    report = find(desk.project, Asked(run, pretrained, threshold), around.progress).worst(most)
+    if output is not None:
+        from curate.pages.audit import write_audit
+
+        write_audit(desk.project, report, output.absolute(), around.progress)
+    sent = ask(desk.project, desk, report.issues) if send else None
+    return Outcome(show_audit.labels_data(report, output, sent), show_audit.labels(report, output, sent))
+
+
+def _catalogue(
+    around: Surroundings,
+    file: Path,
+    most: int | None,
+    threshold: float | None,
+    output: Path | None,
+    run: str | None,
+) -> Outcome:
+    from curate.audit.catalogue import audit_catalogue
+    from curate.cli import show_audit
+
+    project = around.project()
+    report = audit_catalogue(project, file, run, threshold, around.progress).worst(most)
+    if output is not None:
+        from curate.pages.audit import write_catalogue
+
+        write_catalogue(project, report, output.absolute(), around.progress)
+    code = SOME_FAILED if report.failures else 0
+    return Outcome(show_audit.catalogue_data(report, output), show_audit.catalogue(report, output), code)

@@ -1,0 +1,63 @@
+"""Where a run looks, laid over small pictures for a page."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from PIL import Image
+
+from curate.config import class_key
+from curate.heat import DIFFERENCE, overlaid
+from curate.pages.thumbnails import image_address
+from curate.project import Project
+from trainer.cache import squeeze
+from trainer.errors import WeightsError
+from trainer.explain import explain
+from trainer.predict import Predictor
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A picture under what tells one class from another (Finer-CAM), as an address, and what that says in words."""
+
+    address: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Looks:
+    """Draws them; without a run, or with one whose network has no map, none."""
+
+    predictor: Predictor | None
+
+    @classmethod
+    def by(cls, project: Project, run: str | None) -> Self:
+        """Draw by a finished run of the project's. Raises WeightsError."""
+        return cls(None if run is None else Predictor.load(project.runs / run, backend="torch"))
+
+    def over(self, pictures: Sequence[tuple[Image.Image, str, str]]) -> list[Look | None]:
+        """Draw over small pictures, each with its label and what it is taken for, where the run knows both classes."""
+        if self.predictor is None:
+            return [None] * len(pictures)
+        names = [class_key(name) for name in self.predictor.classes]
+        found: list[Look | None] = [None] * len(pictures)
+        rows = [n for n, (_, *both) in enumerate(pictures) if all(class_key(name) in names for name in both)]
+        if not rows:
+            return found
+        squares = np.stack([squeeze(pictures[row][0], self.predictor.side) for row in rows])
+        labels = [names.index(class_key(pictures[row][1])) for row in rows]
+        suggested = [names.index(class_key(pictures[row][2])) for row in rows]
+        answers = self.predictor.answers(squares)
+        # Against the label, unless that is the run's own answer: then against what it is taken for.
+        against = [o if a.label == n else n for a, n, o in zip(answers, labels, suggested, strict=True)]
+        try:
+            explained = explain(self.predictor, squares, against)
+        except WeightsError:
+            return found
+        for row, one in zip(rows, explained, strict=True):
+            tinted = overlaid(pictures[row][0], one.difference, DIFFERENCE)
+            answer, other = self.predictor.classes[one.answer.label], self.predictor.classes[one.against]
+            picture = Image.fromarray(np.asarray(tinted * 255).round().astype(np.uint8))
+            found[row] = Look(image_address(picture), f"blue: speaks for {answer}, and not for {other}")
+        return found
