@@ -10,6 +10,7 @@ import os
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,7 @@ def _trained(project: Project, name: str, size: int, flipped: set[int]) -> str:
 
 def _measured(project: Project, name: str, asked: Asked, flipped: set[int]) -> str:
     by_default = {finding.id for finding in _found(project, asked)}
-    every = _found(project, Asked(asked.run, asked.pretrained, 0.0))
+    every = _found(project, replace(asked, threshold=0.0))
     hit = len(by_default & flipped)
     truth = [finding.id in flipped for finding in every]
     return figure(

@@ -13,10 +13,13 @@ from trainer.manifest import Item
 from trainer.predict import Predictor
 
 
-def load_embedder(project: Project) -> Embedder:
-    """Load the network that `train.arch`, `train.init` and `train.size` name. Raises WeightsError."""
+def load_embedder(project: Project, *, deep: bool = False) -> Embedder:
+    """Load the network that `train.arch`, `train.init` and `train.size` name. Raises WeightsError.
+
+    If `deep`, features come from several of its depths.
+    """
     options = options_from(project)
-    return Embedder.load(options.arch, options.init, options.size, options.device)
+    return Embedder.load(options.arch, options.init, options.size, options.device, deep=deep)
 
 
 def features_of(project: Project, embedder: Embedder, items: Sequence[Item], progress: Progress = QUIET) -> Features:

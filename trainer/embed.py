@@ -14,6 +14,7 @@ from torch import nn
 
 from trainer import cache, features, network
 from trainer.batches import cached_side
+from trainer.depths import deep_features
 from trainer.evaluate import Precision, outputs_of
 from trainer.features import Features
 from trainer.files import sweep
@@ -34,9 +35,11 @@ class Embedder:
     model: nn.Module
     size: int
     precision: Precision
+    deep: bool = False
+    """Whether features come from several depths."""
 
     @classmethod
-    def load(cls, arch: str, init: str, size: int, device: str = "auto") -> "Embedder":
+    def load(cls, arch: str, init: str, size: int, device: str = "auto", *, deep: bool = False) -> "Embedder":
         """Load `arch` with `init` weights, as `network.initialise` takes them. Raises WeightsError.
 
         With `none` its weights are random, the same ones every time.
@@ -46,11 +49,16 @@ class Embedder:
             torch.manual_seed(0)
             model = network.build(arch, 2, size)
             network.initialise(model, arch, init)
-        name = f"{arch}-{size}-{_digest(model)}"
-        return cls(name, network.place(model.eval(), where), size, Precision(where, bfloat16=False))
+        name = f"{arch}-{size}-{_digest(model)}{'-deep' if deep else ''}"
+        return cls(name, network.place(model.eval(), where), size, Precision(where, bfloat16=False), deep)
 
     def embed(self, pixels: cache.Pixels) -> Features:
-        """Features of squares of any side, (N, side, side, 3) bytes: what the last layer would see, averaged."""
+        """Features of squares of any side, (N, side, side, 3) bytes: what the last layer would see, averaged.
+
+        Or, if `deep`, what `depths.deep_features` gives.
+        """
+        if self.deep:
+            return deep_features(self.model, pixels, self.size, self.precision, _BATCH).numpy()
         return outputs_of(self.model, pixels, self.size, self.precision, _BATCH)[1].numpy()
 
 

@@ -101,8 +101,8 @@ def class_maps(model: nn.Module, images: Tensor, directions: Tensor) -> Tensor:
         found = []
         for direction in directions:
             (gradient,) = torch.autograd.grad((outputs * direction).sum(), last, retain_graph=True)
-            weights = _as_map(gradient).mean((2, 3), keepdim=True)
-            found.append((weights * _as_map(last.detach())).sum(1).float())
+            weights = as_map(gradient).mean((2, 3), keepdim=True)
+            found.append((weights * as_map(last.detach())).sum(1).float())
     return torch.stack(found)
 
 
@@ -143,7 +143,7 @@ def _watched(model: nn.Module) -> Iterator[_Watched]:
 
     def keep(layer: nn.Module, _given: object, output: object) -> None:
         # Adaptive pooling brings a VGG's map to 7 x 7 even where it is smaller: places that are none.
-        if watched.head_input is None and not isinstance(layer, nn.AdaptiveAvgPool2d) and _has_places(output):
+        if watched.head_input is None and not isinstance(layer, nn.AdaptiveAvgPool2d) and has_places(output):
             watched.maps.append(output)
 
     def begin_head(_layer: nn.Module, given: tuple[Tensor, ...]) -> None:
@@ -158,7 +158,8 @@ def _watched(model: nn.Module) -> Iterator[_Watched]:
             hook.remove()
 
 
-def _has_places(output: object) -> TypeGuard[Tensor]:
+def has_places(output: object) -> TypeGuard[Tensor]:
+    """Whether a layer gave a map of more than one place, or a token for each of several patches."""
     if not isinstance(output, Tensor):
         return False
     if output.ndim == _NCHW:
@@ -167,7 +168,7 @@ def _has_places(output: object) -> TypeGuard[Tensor]:
     return patches > 1 and isqrt(patches) ** 2 == patches
 
 
-def _as_map(output: Tensor) -> Tensor:
+def as_map(output: Tensor) -> Tensor:
     """(B, channels, h, w) of a layer's output, whose channels may come last, or of tokens behind a class token.
 
     Pictures are square, and so are their maps: the two axes of equal length are those of the places.

@@ -13,7 +13,8 @@ from curate.audit.asking import Decisions, decisions
 from curate.audit.findings import Finding, Kind, of_conflicts, of_labels, of_outliers
 from curate.audit.labelled import Labelled, items_of, labelled_keepers
 from curate.audit.outliers import strangeness
-from curate.audit.scores import Scores, judge, out_of_fold
+from curate.audit.retrained import retrained
+from curate.audit.scores import TIMES, Scores, judge, out_of_fold
 from curate.conflicts import conflicts
 from curate.embedding import features_of, load_embedder, run_embedder
 from curate.progress import QUIET, Progress
@@ -29,6 +30,8 @@ class Asked:
     run: str | None = None
     """Whose features; else PRETRAINED's where no run is finished, or the best run's."""
     pretrained: bool = False
+    retrain: bool = False
+    """Judge by a network for each fold that learned from the others, and not by a head on features."""
     threshold: float | None = None
     """Score from which on a label is listed; else where confident learning draws the line."""
 
@@ -80,11 +83,13 @@ def audit(project: Project, asked: Asked, progress: Progress = QUIET) -> AuditRe
         disputes = conflicts(session, project.classes(session))
         others = items_of(project, session, {dispute.keeper: 0 for dispute in disputes})
         chosen = _run(project, session, asked)
-    embedder = load_embedder(project) if chosen is None else run_embedder(project, chosen)
+    embedder = load_embedder(project, deep=True) if chosen is None else run_embedder(project, chosen)
     features = features_of(project, embedder, [*data.items, *others], progress)
     count = len(data.items)
-    with progress.task("judging labels", count, "labels") as task:
+    with progress.task("judging labels", TIMES * count, "labels") as task:
         said, beside = out_of_fold(features[:count], data.labels, data.folds, features[count:], task.advance)
+    if asked.retrain:
+        said = retrained(project, data, progress)
     scores = judge(data.labels, said, asked.threshold)
     doubted = list(of_labels(data, scores, features[:count]))
     found = [

@@ -1,11 +1,14 @@
 """`curate audit`."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
+
+if TYPE_CHECKING:
+    from curate.audit.audit import Asked
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +32,9 @@ def audit(
     pretrained: Annotated[
         bool, typer.Option("--pretrained", help="Judge by the network that training begins with, and by no run.")
     ] = False,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train five networks to judge by, each on four fifths: slow, finds most.")
+    ] = False,
     send: Annotated[
         bool, typer.Option("--send", help='Ask people about the findings, in the view "Review" of Label Studio.')
     ] = False,
@@ -44,33 +50,25 @@ def audit(
     """
     from db.errors import ConfigError
 
-    if pretrained and run:
-        raise ConfigError("--pretrained judges by no run: leave out --run")
-    if catalogue is None:
-        return _labels(around, most, threshold, output, run, pretrained=pretrained, send=send)
-    if send or pretrained:
-        raise ConfigError("--catalogue is of images that are not this dataset's: leave out --send and --pretrained")
-    return _catalogue(around, catalogue, most, threshold, output, run)
-
-
-def _labels(
-    around: Surroundings,
-    most: int | None,
-    threshold: float | None,
-    output: Path | None,
-    run: str | None,
-    *,
-    pretrained: bool,
-    send: bool,
-) -> Outcome:
+    if sum((run is not None, pretrained, retrain)) > 1:
+        raise ConfigError("--run, --pretrained and --retrain each say what to judge by: leave out all but one")
+    if catalogue is not None:
+        if send or pretrained or retrain:
+            raise ConfigError("--catalogue is of others' images: leave out --send, --pretrained and --retrain")
+        return _catalogue(around, catalogue, most, threshold, output, run)
     from curate.audit.audit import Asked
+
+    return _labels(around, Asked(run, pretrained, retrain, threshold), most, output, send=send)
+
+
+def _labels(around: Surroundings, asked: "Asked", most: int | None, output: Path | None, *, send: bool) -> Outcome:
     from curate.audit.audit import audit as find
     from curate.audit.sending import send as ask
     from curate.cli import show_audit
     from curate.cli.label import labelling
 
     desk = labelling(around)
-    report = find(desk.project, Asked(run, pretrained, threshold), around.progress).worst(most)
+    report = find(desk.project, asked, around.progress).worst(most)
     if output is not None:
         from curate.pages.audit import write_audit
 

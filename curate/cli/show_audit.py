@@ -69,7 +69,7 @@ def labels(report: "AuditReport", output: Path | None, sent: "Sent | None") -> R
     kinds = report.kinds()
     lines = [
         f"{report.images} labels audited by {report.by}, which unseen says the same of {report.agree:.0%}",
-        f"{kinds['label']} are probably wrong, {kinds['conflict']} are in conflict, {kinds['outlier']} like no other image's",
+        f"{kinds['label']} are probably wrong, {kinds['conflict']} in conflict, {kinds['outlier']} like no other",
         *_more(len(report.issues)),
     ]
     if report.settled:
@@ -81,8 +81,8 @@ def labels(report: "AuditReport", output: Path | None, sent: "Sent | None") -> R
         lines.append(f'{sent.asked} images are asked about now; {sent.shown} are in the view "Review" in Label Studio')
     elif report.issues:
         lines.append("`curate audit --send` asks people about them in Label Studio")
-    shown = [table, ""] if report.issues else []
-    return Group(*shown, *map(Text, lines))
+    text = Text("\n".join(lines))
+    return Group(table, "", text) if report.issues else text
 
 
 def _noisy(people: Sequence["Annotator"]) -> list[str]:
@@ -142,5 +142,5 @@ def catalogue(report: "CatalogueReport", output: Path | None) -> RenderableType:
     ]
     if output is not None:
         lines.append(f"look at {output}")
-    shown = [table, ""] if report.issues else []
-    return Group(*shown, *map(Text, lines))
+    text = Text("\n".join(lines))
+    return Group(table, "", text) if report.issues else text
