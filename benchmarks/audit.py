@@ -1,37 +1,39 @@
 """Labels flipped on purpose among real photographs: how many `curate audit` finds, and how often it errs.
 
 Photographs are the user's: `CURATE_BENCH_PHOTOGRAPHS` names a folder with a subfolder a class, `CURATE_BENCH_WEIGHTS` a
-safetensors file with SqueezeNet's weights. With `CURATE_BENCH_TRAIN` set to a size in pixels, a run learns from each
-set of flipped labels, a few minutes each on two cores, and the audit is made on its features as well. Labels that were
-wrong before count as right here, so precision is a little better than it says.
+safetensors file with SqueezeNet's weights. With `CURATE_BENCH_TRAIN` set to a size in pixels, a run learns from flipped
+labels, too, and its features are judged by: some minutes on two cores for each way and share. Labels that were wrong
+before count as right here, so precision is a little better than it says.
 """
 
 import os
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import average_precision_score
-from sqlalchemy import select
+from numpy.typing import NDArray
+from sklearn.metrics import average_precision_score, confusion_matrix
 
 from benchmarks.timing import figure
 from curate import project as projects
-from curate.audit.audit import Asked, audit
-from curate.audit.findings import Finding, Kind
+from curate.audit.labelled import Labelled, labelled_keepers
+from curate.audit.scores import Scores, judge, out_of_fold
 from curate.dedup.search import dedup
 from curate.edit import set_value
+from curate.embedding import features_of, load_embedder
 from curate.ingest.folder import import_folder
 from curate.project import Project
-from curate.split import split
-from curate.training import options_from, train_run
-from db.labels import Answer, record
-from db.models import Annotation, Image
+from curate.training import options_from
+from trainer.embed import Embedder
+from trainer.features import Features
+from trainer.manifest import TRAIN, VALIDATION, Manifest
+from trainer.predict import Predictor
+from trainer.run import train
 
 _SHARES = (0.05, 0.1)
-_SEEDS = (1, 2, 3)
+_SEEDS = (1, 2, 3, 4, 5)
 _SIZE = "224"
 
 
@@ -43,31 +45,33 @@ def run() -> Iterator[str]:
         return
     with tempfile.TemporaryDirectory() as folder:
         project = _project(Path(folder) / "project", Path(given))
-        labels, ways = _ways(project)
-        yield figure("labels as they are", images=len(labels), flagged=len(_found(project, Asked())))
-        for way, weights in ways.items():
+        with project.database.read() as session:
+            data = labelled_keepers(project, session)
+        features = features_of(project, load_embedder(project, deep=True), data.items)
+        scores = _judged(data, features)
+        yield figure("labels as they are", images=len(data.items), flagged=int(scores.flagged.sum()))
+        confused = confusion_matrix(data.labels, scores.probabilities.argmax(1)).astype(np.float64)
+        for way, weights in (("at random", np.ones_like(confused)), ("along confusions", confused)):
             for share in _SHARES:
                 for seed in _SEEDS:
-                    flipped = _flip(project, labels, weights, share, seed)
+                    flipped = _flip(data, weights, share, seed)
                     name = f"{share:.0%} flipped {way}, seed {seed}"
-                    yield _measured(project, f"{name}, pretrained features", Asked(pretrained=True), flipped)
+                    yield _measured(name, data, flipped, features)
                     if (size := os.environ.get("CURATE_BENCH_TRAIN")) and seed == _SEEDS[0]:
-                        yield _trained(project, name, int(size), flipped)
-                    _say(project, {image: labels[image] for image in flipped})
+                        seen = _features_of_a_run(project, flipped, int(size))
+                        yield _measured(f"{name}, features of a run that learned from them", data, flipped, seen)
         project.database.close()
 
 
 def _project(folder: Path, photographs: Path) -> Project:
     classes = sorted(path.name for path in photographs.iterdir() if path.is_dir())
     projects.create(folder, None, classes).database.close()
-    weights = os.environ.get("CURATE_BENCH_WEIGHTS")
+    weights = os.environ.get("CURATE_BENCH_WEIGHTS", "none")
     for key, value in {
-        "dataset.target": "10000",
-        "dataset.validation": "2000",
         "train.arch": "squeezenet1_1",
         "train.size": _SIZE,
-        "train.init": weights or "none",
-        "dedup.descriptor": weights or "none",
+        "train.init": weights,
+        "dedup.descriptor": weights,
         "quality.enabled": "false",
     }.items():
         set_value(folder / "curate.toml", key, value)
@@ -77,69 +81,42 @@ def _project(folder: Path, photographs: Path) -> Project:
     return project
 
 
-Weights = Mapping[str, Mapping[str, float]]
-"""How often a class is taken for another."""
-
-
-def _ways(project: Project) -> tuple[dict[int, str], dict[str, Weights]]:
-    """The labels as they are, and what each is flipped to: any other class, or those that it is confused with."""
-    every = _found(project, Asked(threshold=0.0, pretrained=True))
-    labels = {finding.id: finding.label for finding in every}
-    names = sorted(set(labels.values()))
-    taken = Counter((finding.label, finding.suggested) for finding in every if finding.score > 0.5)  # noqa: PLR2004
-    return labels, {
-        "at random": {name: {other: float(other != name) for other in names} for name in names},
-        "along confusions": {name: {other: float(taken[name, other]) for other in names} for name in names},
-    }
-
-
-def _found(project: Project, asked: Asked) -> list[Finding]:
-    return [issue.finding for issue in audit(project, asked).issues if issue.finding.kind is Kind.LABEL]
-
-
-def _flip(project: Project, labels: Mapping[int, str], weights: Weights, share: float, seed: int) -> set[int]:
-    """Flip a share of the labels; give the images."""
+def _flip(data: Labelled, weights: NDArray[np.float64], share: float, seed: int) -> Labelled:
+    """Flip a share of the labels, to each class as often as `weights` of the right one's row say."""
     rng = np.random.default_rng(seed)
-    chosen = rng.choice(sorted(labels), round(share * len(labels)), replace=False).tolist()
-    said = {}
-    for image in chosen:
-        others = weights[labels[image]]
-        chances = np.array([*others.values()])
-        said[image] = str(rng.choice([*others], p=chances / chances.sum()))
-    _say(project, said)
-    return set(chosen)
+    labels = data.labels.copy()
+    for row in rng.choice(len(labels), round(share * len(labels)), replace=False):
+        chances = weights[labels[row]] * (np.arange(len(weights)) != labels[row])
+        labels[row] = rng.choice(len(weights), p=chances / chances.sum())
+    items = tuple(replace(item, label=label) for item, label in zip(data.items, labels.tolist(), strict=True))
+    return Labelled(data.classes, items, data.folds)
 
 
-def _say(project: Project, said: Mapping[int, str]) -> None:
-    """Let the import say so of these images and their copies."""
-    with project.database.write() as session:
-        ids = project.classes(session)
-        images = {image.id: image for image in session.scalars(select(Image))}
-        groups = {images[number].group_id: name for number, name in said.items() if images[number].group_id}
-        answers = []
-        for a in session.scalars(select(Annotation)):
-            name = said.get(a.image_id) or groups.get(images[a.image_id].group_id)
-            if name is not None:
-                answers.append(Answer(a.key, a.origin, a.image_id, a.state, ids[name], a.answered_at))
-        record(session, answers)
+def _judged(data: Labelled, features: Features) -> Scores:
+    return judge(data.labels, out_of_fold(features, data.labels, data.folds, features[:0])[0])
 
 
-def _trained(project: Project, name: str, size: int, flipped: set[int]) -> str:
-    split(project)
-    run = train_run(project, options_from(project, size=size)).run
-    return _measured(project, f"{name}, features of a run at {size} that learned from them", Asked(run), flipped)
-
-
-def _measured(project: Project, name: str, asked: Asked, flipped: set[int]) -> str:
-    by_default = {finding.id for finding in _found(project, asked)}
-    every = _found(project, replace(asked, threshold=0.0))
-    hit = len(by_default & flipped)
-    truth = [finding.id in flipped for finding in every]
+def _measured(name: str, data: Labelled, flipped: Labelled, features: Features) -> str:
+    scores, wrong = _judged(flipped, features), flipped.labels != data.labels
+    hits = int((scores.flagged & wrong).sum())
     return figure(
         name,
-        average_precision=float(average_precision_score(truth, [finding.score for finding in every])),
-        flipped=len(flipped),
-        flagged=len(by_default),
-        precision=hit / max(1, len(by_default)),
-        recall=hit / len(flipped),
+        average_precision=float(average_precision_score(wrong, scores.wrong)),
+        precision=hits / max(1, int(scores.flagged.sum())),
+        recall=hits / int(wrong.sum()),
+        flipped=int(wrong.sum()),
+        flagged=int(scores.flagged.sum()),
     )
+
+
+def _features_of_a_run(project: Project, flipped: Labelled, size: int) -> Features:
+    """Features by a network that learned from four fifths of these labels, and chose its epoch by the rest."""
+    sides = [VALIDATION if fold == 0 else TRAIN for fold in flipped.folds.tolist()]
+    items = tuple(replace(item, split=side) for item, side in zip(flipped.items, sides, strict=True))
+    with tempfile.TemporaryDirectory() as folder:
+        train(
+            Manifest(flipped.classes, items), options_from(project, size=size), Path(folder), project.private / "pixels"
+        )
+        run = Predictor.load(Path(folder), backend="torch")
+        seen = Embedder(Path(folder).name, run.model, run.size, run.precision, deep=True)
+        return features_of(project, seen, flipped.items)

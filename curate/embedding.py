@@ -29,7 +29,7 @@ def features_of(project: Project, embedder: Embedder, items: Sequence[Item], pro
 
 
 def run_embedder(project: Project, run: Run) -> Embedder:
-    """Load the network of a finished run. Raises WeightsError."""
+    """Load the network of a finished run, for features from several of its depths. Raises WeightsError."""
     predictor = Predictor.load(project.runs / run.name, backend="torch")
-    name = f"run-{run.name}-{(run.weights_sha256 or '')[:16]}-{predictor.size}"
-    return Embedder(name, predictor.model, predictor.size, predictor.precision)
+    name = f"run-{run.name}-{(run.weights_sha256 or '')[:16]}-{predictor.size}-deep"
+    return Embedder(name, predictor.model, predictor.size, predictor.precision, deep=True)

@@ -19,6 +19,8 @@ from db.reasons import Reason, Refusal
 from trainer.predict import Answer, Predictor, read_run, read_validation
 
 Numbers = NDArray[np.float64]
+_FALSE_ALARMS = 0.02
+"""Share of the held-out images, whose labels are right, that would be doubted for their class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +56,17 @@ def audit_catalogue(
 ) -> CatalogueReport:
     """Judge the offers of a list by the best run, or `run`, which must not have learned from them.
 
-    An offer is doubted where another class is as probable as it is, on average, for the held-out images of that class
-    (the line that confident learning draws), or where nothing speaks for any class; or else where its score is
-    `threshold` or more. Raises DatasetError for a list that cannot be read, and where there is no such run.
+    An offer is doubted where another class is more probable, and its own less so than that of 98 in 100 held-out
+    images; and where it is like nothing that the run knows, and its class less probable than on average for held-out
+    images of that class. Or else where its score is `threshold` or more. Raises DatasetError for a list that cannot be read, and where there is no such run.
     """
     offers = read_offers(file)
     with project.database.read() as session:
         chosen = runs.choose(session, run, [c.name for c in project.settings.classes])
         now = runs.names_now(session, chosen)
     predictor = Predictor.load(project.runs / chosen.name, pictures=len(offers), say=progress.say)
-    judge = _Judge([name or old for name, old in zip(now, chosen.classes, strict=True)], _lines(project, chosen.name))
+    names = [name or old for name, old in zip(now, chosen.classes, strict=True)]
+    judge = _Judge(names, *_lines(project, chosen.name))
     known = {class_key(name): place for place, name in [*enumerate(chosen.classes), *enumerate(judge.classes)]}
     report = CatalogueReport(chosen.name, len(offers), [], [], file.absolute().parent)
     with (
@@ -96,14 +99,17 @@ def _note(
             report.issues.append(issue)
 
 
-def _lines(project: Project, run: str) -> Numbers:
-    """Of each class, how probable it is on average for its own held-out images."""
+def _lines(project: Project, run: str) -> tuple[float, Numbers]:
+    """How probable right classes of held-out images are: all but the least of them, and each class on average."""
     from cleanlab.count import get_confident_thresholds  # noqa: PLC0415 - a second to import
 
     said = read_validation(project.runs / run)
     temperature = read_run(project.runs / run)["temperature"]
     probabilities = functional.softmax(said.logits.double() / temperature, dim=1).numpy()
-    return np.asarray(get_confident_thresholds(said.labels.numpy(), probabilities), np.float64)
+    labels = said.labels.numpy()
+    own = probabilities[np.arange(len(labels)), labels]
+    usual = np.asarray(get_confident_thresholds(labels, probabilities), np.float64)
+    return float(np.quantile(own, _FALSE_ALARMS, method="lower")), usual
 
 
 @dataclass(frozen=True)
@@ -111,16 +117,19 @@ class _Judge:
     """What makes an offer an issue."""
 
     classes: Sequence[str]
-    lines: Numbers
+    least: float
+    """Probability that nearly all right classes have."""
+    usual: Numbers
+    """That each class has on average where it is right."""
 
     def issue(self, offer: Offer, answer: Answer, claimed: int, threshold: float | None) -> OfferIssue | None:
         """Give what is wrong with an offer, if anything is."""
         said = np.array(answer.probabilities)
         others = np.where(np.arange(len(said)) == claimed, -1.0, said)
         best = int(others.argmax())
-        wrong = float(1 - (said[claimed] - others[best] + 1) / 2)
-        another = answer.label != claimed and bool(said[best] >= self.lines[best])
-        strange = answer.outside and not another and bool(said[claimed] < self.lines[claimed])
+        wrong = float(1 - said[claimed])
+        another = answer.label != claimed and bool(said[claimed] <= self.least)
+        strange = answer.outside and not another and bool(said[claimed] < self.usual[claimed])
         score = max(wrong, answer.outside_score) if strange else wrong
         if not (another or strange if threshold is None else score >= threshold):
             return None

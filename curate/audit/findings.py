@@ -6,9 +6,10 @@ from enum import StrEnum
 
 import numpy as np
 
+from curate.audit.discriminant import Numbers
 from curate.audit.labelled import Labelled
 from curate.audit.outliers import nearest
-from curate.audit.scores import Numbers, Scores
+from curate.audit.scores import Scores
 from curate.conflicts import Conflict
 from db.models import Other
 from trainer.features import Features

@@ -16,7 +16,7 @@ from curate.predicting import Refused, read_picture
 from curate.project import Project
 from db.batches import chunks
 from db.errors import DatasetError
-from db.reasons import Reason, Refusal
+from db.reasons import Refusal
 
 _IMAGES = (
     "image",
@@ -115,8 +115,10 @@ async def _fetch(project: Project, fetcher: Fetcher, offers: Sequence[Offer]) ->
     found = await asyncio.gather(*(fetcher.get(o.image, Kind.IMAGE, limits.max_bytes) for o in offers))
     data: dict[int, bytes | Refusal] = {}
     for offer, one in zip(offers, found, strict=True):
-        body = one.data if isinstance(one, Body) else one if isinstance(one, Refusal) else Refusal(Reason.SHORT_BODY)
-        data[offer.row] = (header_refusal(body, limits) or body) if isinstance(body, bytes) else body
+        if isinstance(one, Body):
+            data[offer.row] = header_refusal(one.data, limits) or one.data
+        else:
+            data[offer.row] = one
     return data
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from torch.nn import functional
 
+from curate.audit.discriminant import Numbers
 from curate.audit.labelled import Labelled
-from curate.audit.scores import Numbers
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.training import enough_epochs, options_from

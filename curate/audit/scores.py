@@ -64,8 +64,8 @@ def _predicted(
         if len(others):
             beside += model.outputs(others) / len(every)
         done(int(held.sum()))
-    # So sure of itself as few features that are independent would make it: confident learning asks for more truth.
-    temperature = fit_temperature(torch.from_numpy(found), torch.from_numpy(labels))
+    # It takes its features for independent, and so is far too sure: confident learning needs probabilities that hold.
+    temperature = fit_temperature(torch.from_numpy(found[believed]), torch.from_numpy(labels[believed]))
     return _softmax(found / temperature), _softmax(beside / temperature)
 
 
