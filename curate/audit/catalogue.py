@@ -58,7 +58,8 @@ def audit_catalogue(
 
     An offer is doubted where another class is more probable, and its own less so than that of 98 in 100 held-out
     images; and where it is like nothing that the run knows, and its class less probable than on average for held-out
-    images of that class. Or else where its score is `threshold` or more. Raises DatasetError for a list that cannot be read, and where there is no such run.
+    images of that class. Or else where its score is `threshold` or more. Raises DatasetError for a list that cannot be
+    read, and where there is no such run.
     """
     offers = read_offers(file)
     with project.database.read() as session:
