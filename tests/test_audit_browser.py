@@ -48,7 +48,7 @@ def judged(make_project: Callable[..., Project], tmp_path: Path) -> Project:
 def test_findings_are_looked_through(judged: Project, browser: Browser) -> None:
     """Each wrong label has its picture, where the run looks, and the most alike of the suggested class; keys go on."""
     file = judged.root / "audit.html"
-    report = audit(judged, Asked(pretrained=True)).worst(2)
+    report = audit(judged, Asked()).worst(2)
     write_audit(judged, report, file)
     with browser.new_context(viewport={"width": 1280, "height": 800}) as context:
         page = context.new_page()

@@ -19,8 +19,11 @@ from curate.conflicts import conflicts
 from curate.embedding import features_of, load_embedder, run_embedder
 from curate.progress import QUIET, Progress
 from curate.project import Project
+from curate.training import options_from
 from db.batches import chunks
 from db.models import Image, Run
+from trainer.embed import Embedder
+from trainer.features import Features
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +31,9 @@ class Asked:
     """What to audit by."""
 
     run: str | None = None
-    """Whose features; else PRETRAINED's where no run is finished, or the best run's."""
-    pretrained: bool = False
+    """Whose features; else those of the network that training begins with, which has seen no label."""
     retrain: bool = False
-    """Judge by a network for each fold that learned from the others, and not by a head on features."""
+    """Judge by networks that learned from all folds but one, instead of features."""
     threshold: float | None = None
     """Score from which on a label is listed; else where confident learning draws the line."""
 
@@ -74,7 +76,7 @@ class AuditReport:
 
 
 def audit(project: Project, asked: Asked, progress: Progress = QUIET) -> AuditReport:
-    """Judge every label by models that have not learned from it, on the features of one network.
+    """Judge every label by models that have not learned from it.
 
     Changes nothing. Raises DatasetError where there is too little to judge by or no such run, and TrainerError.
     """
@@ -91,12 +93,8 @@ def audit(project: Project, asked: Asked, progress: Progress = QUIET) -> AuditRe
     if asked.retrain:
         said = retrained(project, data, progress)
     scores = judge(data.labels, said, asked.threshold)
-    doubted = list(of_labels(data, scores, features[:count]))
-    found = [
-        *doubted,
-        *of_conflicts(disputes, dict(zip((int(o.id) for o in others), beside, strict=True)), data.classes),
-        *of_outliers(data, strangeness(features[:count]), [finding.id for finding in doubted]),
-    ]
+    conflicting = of_conflicts(disputes, {int(o.id): p for o, p in zip(others, beside, strict=True)}, data.classes)
+    found = [*_of_images(data, scores, features[:count]), *conflicting]
     with project.database.read() as session:
         stand = decisions(session, [finding.id for finding in found])
         left = [finding for finding in found if not _is_settled(finding, stand)]
@@ -105,7 +103,7 @@ def audit(project: Project, asked: Asked, progress: Progress = QUIET) -> AuditRe
     return AuditReport(
         issues=issues,
         images=count,
-        by=embedder.name if chosen is None else chosen.name,
+        by=_told(embedder, chosen, asked),
         agree=float((said.argmax(1) == data.labels).mean()),
         settled=len(found) - len(left),
         annotators=people,
@@ -117,7 +115,19 @@ def _run(project: Project, session: Session, asked: Asked) -> Run | None:
     classes = [c.name for c in project.settings.classes]
     if asked.run is not None:
         return runs.choose(session, asked.run, classes)
-    return None if asked.pretrained else runs.best(session, classes)
+    # What begins with nothing tells little before it has learned; a run has learned from the very labels, at least.
+    return runs.best(session, classes) if options_from(project).init == "none" else None
+
+
+def _told(embedder: Embedder, run: Run | None, asked: Asked) -> str:
+    if asked.retrain:
+        return "networks trained without them"
+    return f"features of {'run ' + run.name if run is not None else embedder.name}"
+
+
+def _of_images(data: Labelled, scores: Scores, features: Features) -> list[Finding]:
+    doubted = list(of_labels(data, scores, features))
+    return [*doubted, *of_outliers(data, strangeness(features), [finding.id for finding in doubted])]
 
 
 def _is_settled(finding: Finding, stand: Decisions) -> bool:

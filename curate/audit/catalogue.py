@@ -14,7 +14,7 @@ from curate.config import class_key
 from curate.predicting import refusal_of
 from curate.progress import QUIET, Progress
 from curate.project import Project
-from db.models import Other
+from db.answers import Other
 from db.reasons import Reason, Refusal
 from trainer.predict import Answer, Predictor, read_run, read_validation
 

@@ -11,7 +11,7 @@ from curate.audit.labelled import Labelled
 from curate.audit.outliers import nearest
 from curate.audit.scores import Scores
 from curate.conflicts import Conflict
-from db.models import Other
+from db.answers import Other
 from trainer.features import Features
 
 _LISTED = 3

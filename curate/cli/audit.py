@@ -28,10 +28,10 @@ def audit(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Also a page to look through the findings.")
     ] = None,
-    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
-    pretrained: Annotated[
-        bool, typer.Option("--pretrained", help="Judge by the network that training begins with, and by no run.")
-    ] = False,
+    run: Annotated[
+        str | None,
+        typer.Option(metavar="R", help="Judge by a run's features; with --catalogue by R, not the best run."),
+    ] = None,
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Train five networks to judge by, each on four fifths: slow, finds most.")
     ] = False,
@@ -50,15 +50,15 @@ def audit(
     """
     from db.errors import ConfigError
 
-    if sum((run is not None, pretrained, retrain)) > 1:
-        raise ConfigError("--run, --pretrained and --retrain each say what to judge by: leave out all but one")
+    if run is not None and retrain:
+        raise ConfigError("--run and --retrain each say what to judge by: leave out one")
     if catalogue is not None:
-        if send or pretrained or retrain:
-            raise ConfigError("--catalogue is of others' images: leave out --send, --pretrained and --retrain")
+        if send or retrain:
+            raise ConfigError("--catalogue is of others' images: leave out --send and --retrain")
         return _catalogue(around, catalogue, most, threshold, output, run)
     from curate.audit.audit import Asked
 
-    return _labels(around, Asked(run, pretrained, retrain, threshold), most, output, send=send)
+    return _labels(around, Asked(run, retrain, threshold), most, output, send=send)
 
 
 def _labels(around: Surroundings, asked: "Asked", most: int | None, output: Path | None, *, send: bool) -> Outcome:

@@ -68,7 +68,7 @@ def labels(report: "AuditReport", output: Path | None, sent: "Sent | None") -> R
         table.add_row(*map(Text, row))
     kinds = report.kinds()
     lines = [
-        f"{report.images} labels audited by {report.by}, which unseen says the same of {report.agree:.0%}",
+        f"{report.images} labels audited by {report.by}; {report.agree:.0%} are what would be guessed unseen",
         f"{kinds['label']} are probably wrong, {kinds['conflict']} in conflict, {kinds['outlier']} like no other",
         *_more(len(report.issues)),
     ]

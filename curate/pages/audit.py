@@ -15,8 +15,8 @@ from curate.pages.pictures import Picture, pictures
 from curate.pages.thumbnails import image_address, shrunk
 from curate.progress import QUIET, Progress
 from curate.project import Project
+from db.answers import Other
 from db.batches import chunks
-from db.models import Other
 
 _MOST = 300
 """Findings that the page shows: nobody looks at more at once, and those further down are less sure."""
