@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from sklearn.preprocessing import normalize
 
 from curate.audit.discriminant import Numbers
 from curate.audit.labelled import Labelled
@@ -43,13 +44,14 @@ class Finding:
 
 def of_labels(data: Labelled, scores: Scores, features: Features) -> Iterator[Finding]:
     """Yield what is flagged."""
-    believed = {label: np.flatnonzero((data.labels == label) & ~scores.flagged) for label in range(len(data.classes))}
+    unit, sure = normalize(features), scores.probabilities.argmax(1) == data.labels
+    examples = {label: np.flatnonzero((data.labels == label) & sure) for label in range(len(data.classes))}
     for row in np.flatnonzero(scores.flagged).tolist():
         said, item = scores.probabilities[row], data.items[row]
         best = int(np.where(np.arange(len(said)) == item.label, -1.0, said).argmax())
         label, suggested = data.classes[item.label], data.classes[best]
         reason = f"looks like {suggested} ({said[best]:.2f}) rather than {label} ({said[item.label]:.2f})"
-        like = nearest(features, row, believed[best])
+        like = nearest(unit, row, examples[best])
         example = None if like is None else int(data.items[like].id)
         yield Finding(int(item.id), label, suggested, float(scores.wrong[row]), Kind.LABEL, reason, example)
 

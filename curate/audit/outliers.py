@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import normalize
 
 _NEIGHBOURS = 10
 _FENCE = 3.0
@@ -25,10 +24,7 @@ def strangeness(features: NDArray[np.float32]) -> NDArray[np.float64]:
     return found
 
 
-def nearest(features: NDArray[np.float32], row: int, among: NDArray[np.int64]) -> int | None:
-    """Give the row, of those `among`, that is most like `row`; None where there is no other."""
+def nearest(unit: NDArray[np.float32], row: int, among: NDArray[np.int64]) -> int | None:
+    """Give the row, of those `among`, that is most like `row`; None where there is no other. Features have length 1."""
     others = among[among != row]
-    if not len(others):
-        return None
-    unit = normalize(features[others]) @ normalize(features[row : row + 1])[0]
-    return int(others[int(unit.argmax())])
+    return int(others[int((unit[others] @ unit[row]).argmax())]) if len(others) else None
