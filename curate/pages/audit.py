@@ -70,8 +70,8 @@ _SECTIONS: Mapping[Kind, tuple[str, str, str]] = {
     ),
 }
 _LEAD = (
-    "What to look at again. `curate audit --send` asks people about these images in Label Studio, and `curate label"
-    " pull` brings what they say; whoever confirms a label settles the finding."
+    "The command curate audit --send asks people about these images in Label Studio, and curate label pull brings what"
+    " they say; whoever confirms a label settles the finding."
 )
 
 
