@@ -224,6 +224,7 @@ def test_the_command_lists_the_worst_and_writes_a_page(mixed: Mixed, cli: Cli) -
     assert all((project.root / issue["path"]).is_file() for issue in issues)
     assert [issue["score"] for issue in issues] == sorted((issue["score"] for issue in issues), reverse=True)
     assert (ran.json["file"], ran.json["sent"], ran.json["images"]) == (str(page), None, 48)
+    assert sum(ran.json["kinds"].values()) >= 3
     text = page.read_text()
     assert all(f"Image {issue['id']}<" in text for issue in issues)
     assert "http" not in text.replace("http-equiv", "")

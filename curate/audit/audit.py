@@ -1,6 +1,5 @@
 """`curate audit`: labels of the dataset that are probably wrong, the worst first, and why."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -64,15 +63,12 @@ class AuditReport:
     settled: int
     """Findings left out because somebody decided when asked."""
     annotators: list[Annotator]
+    kinds: dict[str, int]
+    """How many there are of each kind, also where not all are listed."""
 
     def worst(self, most: int | None) -> "AuditReport":
         """The same with so many issues at most."""
         return replace(self, issues=self.issues[:most])
-
-    def kinds(self) -> dict[str, int]:
-        """Issues of each kind."""
-        counts = Counter(issue.finding.kind for issue in self.issues)
-        return {kind.value: counts[kind] for kind in Kind}
 
 
 def audit(project: Project, asked: Asked, progress: Progress = QUIET) -> AuditReport:
@@ -107,6 +103,7 @@ def audit(project: Project, asked: Asked, progress: Progress = QUIET) -> AuditRe
         agree=float((said.argmax(1) == data.labels).mean()),
         settled=len(found) - len(left),
         annotators=people,
+        kinds={kind.value: sum(finding.kind is kind for finding in left) for kind in Kind},
     )
 
 

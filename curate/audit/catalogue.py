@@ -45,6 +45,8 @@ class CatalogueReport:
     failures: list[tuple[Offer, Refusal]]
     folder: Path
     """That paths are relative to."""
+    found: int = 0
+    """Issues there are, also where not all are listed."""
 
     def worst(self, most: int | None) -> "CatalogueReport":
         """The same with so many issues at most."""
@@ -77,8 +79,8 @@ def audit_catalogue(
         for offer, answer in zip(offers, predictor.stream(sources), strict=True):
             _note(report, judge, offer, answer, known, threshold)
             task.advance()
-    report.issues.sort(key=lambda issue: (-issue.score, issue.offer.row))
-    return report
+    ordered = sorted(report.issues, key=lambda issue: (-issue.score, issue.offer.row))
+    return replace(report, issues=ordered, found=len(ordered))
 
 
 def _note(

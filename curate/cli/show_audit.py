@@ -36,7 +36,7 @@ def labels_data(report: "AuditReport", output: Path | None, sent: "Sent | None")
             }
             for issue in report.issues
         ],
-        "kinds": report.kinds(),
+        "kinds": report.kinds,
         "images": report.images,
         "by": report.by,
         "agree": report.agree,
@@ -66,7 +66,7 @@ def labels(report: "AuditReport", output: Path | None, sent: "Sent | None") -> R
         finding = issue.finding
         row = (str(finding.id), finding.label, finding.suggested, f"{finding.score:.2f}", finding.reason)
         table.add_row(*map(Text, row))
-    kinds = report.kinds()
+    kinds = report.kinds
     lines = [
         f"{report.images} labels audited by {report.by}; {report.agree:.0%} are what would be guessed unseen",
         f"{kinds['label']} are probably wrong, {kinds['conflict']} in conflict, {kinds['outlier']} like no other",
@@ -114,6 +114,7 @@ def catalogue_data(report: "CatalogueReport", output: Path | None) -> dict[str, 
         ],
         "run": report.run,
         "offers": report.offers,
+        "found": report.found,
         "failures": [
             {"id": o.row, "path": o.image, "label": o.claimed, "reason": r.reason.value, "detail": r.detail}
             for o, r in report.failures
@@ -136,7 +137,7 @@ def catalogue(report: "CatalogueReport", output: Path | None) -> RenderableType:
         )
         table.add_row(*map(Text, row))
     lines = [
-        f"{report.offers} offers judged by run {report.run}: {len(report.issues)} are probably not what they claim",
+        f"{report.offers} offers judged by run {report.run}: {report.found} are probably not what they claim",
         *_more(len(report.issues)),
         *(f"row {offer.row}, {offer.image}: {refusal}" for offer, refusal in report.failures),
     ]

@@ -15,7 +15,6 @@ from curate.pages.pictures import Picture, pictures
 from curate.pages.thumbnails import image_address, shrunk
 from curate.progress import QUIET, Progress
 from curate.project import Project
-from db.answers import Other
 from db.batches import chunks
 
 _MOST = 300
@@ -82,20 +81,19 @@ def write_audit(project: Project, report: AuditReport, path: Path, progress: Pro
         likes = [issue.finding.like for issue in shown if issue.finding.like is not None]
         known = pictures(session, [*(issue.finding.id for issue in shown), *likes])
         best = runs.best(session, [c.name for c in project.settings.classes])
-    looks = Looks.by(project, None if best is None else best.name)
-    by_kind = {kind: [issue for issue in report.issues if issue.finding.kind is kind] for kind in Kind}
+    looks = Looks.by(project, None if best is None else best.name, progress)
     with progress.task("drawing the page", len(shown), "findings") as task:
 
         def section(kind: Kind) -> Section:
             mine = [issue for issue in shown if issue.finding.kind is kind]
             cards = _drawn((_entry(project, issue, known) for issue in mine), looks, task.advance)
-            return _section(_SECTIONS[kind], cards, len(by_kind[kind]), len(mine))
+            return _section(_SECTIONS[kind], cards, report.kinds[kind.value], len(mine))
 
         sections = [section(kind) for kind in Kind]
         sections.append(Section("people", "People", _PEOPLE, "annotators.html", {"people": report.annotators}))
         figures: list[tuple[str, int | str]] = [
             ("labels audited", report.images),
-            *((_SECTIONS[kind][1].casefold(), len(issues)) for kind, issues in by_kind.items()),
+            *((_SECTIONS[kind][1].casefold(), report.kinds[kind.value]) for kind in Kind),
             ("settled by people before", report.settled),
         ]
         title = f"What to look at again in {project.settings.dataset.name}"
@@ -111,8 +109,7 @@ _PEOPLE = (
 def write_catalogue(project: Project, report: CatalogueReport, path: Path, progress: Progress = QUIET) -> None:
     """Write the page of a list of others' images; those at addresses are fetched once more."""
     shown = report.issues[:_MOST]
-    looks = Looks.by(project, report.run)
-    of_none = [issue.suggested == Other.NONE.caption for issue in report.issues]
+    looks = Looks.by(project, report.run, progress)
     with (
         progress.task("drawing the page", len(shown), "offers") as task,
         opened(project, report.folder, [issue.offer for issue in shown]) as sources,
@@ -132,11 +129,10 @@ def write_catalogue(project: Project, report: CatalogueReport, path: Path, progr
             for issue, source in zip(shown, sources, strict=True)
         )
         what = ("offers", "Offers that are probably not what they claim", f"Judged by run {report.run}. Surest first.")
-        section = _section(what, _drawn(entries, looks, task.advance), len(report.issues), len(shown))
+        section = _section(what, _drawn(entries, looks, task.advance), report.found, len(shown))
         figures: list[tuple[str, int | str]] = [
             ("offers", report.offers),
-            ("of another class", len(of_none) - sum(of_none)),
-            ("of none", sum(of_none)),
+            ("probably not what they claim", report.found),
             ("not judged", len(report.failures)),
         ]
         lead = "A list of others' images against what the run sees in them."

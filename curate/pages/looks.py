@@ -10,6 +10,7 @@ from PIL import Image
 from curate.config import class_key
 from curate.heat import DIFFERENCE, overlaid
 from curate.pages.thumbnails import image_address
+from curate.progress import QUIET, Progress
 from curate.project import Project
 from trainer.cache import squeeze
 from trainer.errors import WeightsError
@@ -32,9 +33,13 @@ class Looks:
     predictor: Predictor | None
 
     @classmethod
-    def by(cls, project: Project, run: str | None) -> Self:
-        """Draw by a finished run of the project's. Raises WeightsError."""
-        return cls(None if run is None else Predictor.load(project.runs / run, backend="torch"))
+    def by(cls, project: Project, run: str | None, progress: Progress = QUIET) -> Self:
+        """Draw by a finished run of the project's; where its files are gone, that is said and nothing is drawn."""
+        try:
+            return cls(None if run is None else Predictor.load(project.runs / run, backend="torch"))
+        except WeightsError as error:
+            progress.say(f"{error}: the page does not show where it looks")
+            return cls(None)
 
     def over(self, pictures: Sequence[tuple[Image.Image, str, str]]) -> list[Look | None]:
         """Draw over small pictures, each with its label and what it is taken for, where the run knows both classes."""
