@@ -1,6 +1,6 @@
 """What a push hands out to a Label Studio project, where a dataset has several."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 
 from sqlalchemy import select
@@ -9,7 +9,8 @@ from sqlalchemy.orm import Session
 from curate.project import Project
 from curate.select import Choice, choose, unlabelled_ids
 from db import reviews
-from db.models import Annotation, AnnotationState, LabellingProject, LabellingTask, TaskState
+from db.batches import chunks
+from db.models import Annotation, AnnotationState, Image, LabellingProject, LabellingTask, TaskState
 
 
 class Which(StrEnum):
@@ -38,9 +39,19 @@ def wanted(
         elif which is Which.SKIPPED:
             known |= waiting - _skipped(session)
         if which is Which.ASKED:
-            known |= waiting - reviews.waiting(session).keys()
+            return _asked(session, waiting - known)[:limit]
     count = len(waiting) if limit is None else limit
     return choose(project, count, exclude=known, say=say)
+
+
+def _asked(session: Session, images: Iterable[int]) -> list[Choice]:
+    """Those of some images that somebody is asked to decide: all of them, whatever the queue's strategy."""
+    reasons = reviews.waiting(session)
+    found = []
+    for ids in chunks(sorted(number for number in images if number in reasons)):
+        for image in session.scalars(select(Image).where(Image.id.in_(ids)).order_by(Image.id)):
+            found.append(Choice(image.id, f"images/{image.relative_path}", None, reasons[image.id].value))
+    return found
 
 
 def _waiting_at(session: Session, others: Sequence[LabellingProject]) -> set[int]:
