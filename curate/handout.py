@@ -47,11 +47,10 @@ def wanted(
 def _asked(session: Session, images: Iterable[int]) -> list[Choice]:
     """Those of some images that somebody is asked to decide: all of them, whatever the queue's strategy."""
     reasons = reviews.waiting(session)
-    found = []
-    for ids in chunks(sorted(number for number in images if number in reasons)):
-        for image in session.scalars(select(Image).where(Image.id.in_(ids)).order_by(Image.id)):
-            found.append(Choice(image.id, f"images/{image.relative_path}", None, reasons[image.id].value))
-    return found
+    query = select(Image).order_by(Image.id)
+    some_ids = chunks(sorted(number for number in images if number in reasons))
+    found = [image for ids in some_ids for image in session.scalars(query.where(Image.id.in_(ids)))]
+    return [Choice(image.id, f"images/{image.relative_path}", None, reasons[image.id].value) for image in found]
 
 
 def _waiting_at(session: Session, others: Sequence[LabellingProject]) -> set[int]:
