@@ -131,6 +131,7 @@ def test_every_command_runs_in_its_order(cli: Cli, tmp_path: Path, world: World)
                         annotator.work()
             if line.startswith("curate predict"):
                 draw("SG", 77).save(cwd / "photo.jpg")
+                (cwd / "offers.csv").write_text("image,class\nphoto.jpg,SG\n")
             if line.startswith("curate loop"):
                 with person(folder, world):
                     run(line, cwd)
