@@ -196,7 +196,7 @@ def test_next_lists_images_with_reasons(ask: Ask, project: Project, tmp_path: Pa
     found = ask("next", "2")["images"]
     assert len(found) == 2
     for image in found:
-        assert set(image) == {"id", "path", "score", "why"}
+        assert set(image) == {"id", "path", "score", "why", "control"}
         assert (project.root / image["path"]).is_file()
         assert image["why"]
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from curate.labelling import Labelling
 from curate.live import door
+from curate.live.interrupts import remembered
 from curate.live.learning import Failed, Learner, Trained
 from curate.live.model import BestRun
 from curate.live.pulse import POLL_SECONDS, QUIET_SECONDS, Pulse
@@ -94,8 +95,11 @@ class Watch:
             if not self.options.once:
                 self._open(stack)
             stack.callback(self._learner.terminate)  # first of all: it ends while the rest is put away
+            interrupted = stack.enter_context(remembered())
             while not self._round():
                 self._wait()
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
 
     def _round(self) -> bool:
         """Do what is due; tell whether that was all that was asked for."""
