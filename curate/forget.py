@@ -12,6 +12,7 @@ from sqlalchemy import delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from curate import lookup
+from curate.audit import kept as audits
 from curate.crawl.guard import host_of
 from curate.dedup.groups import regroup
 from curate.ingest.intake import FORGOTTEN
@@ -19,7 +20,7 @@ from curate.labelling import Labelling
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.runs import discard_pictures
-from curate.simulation import kept
+from curate.simulation import kept as rounds
 from db.batches import chunks
 from db.errors import DatasetError, LabelStudioError
 from db.faults import fault
@@ -98,7 +99,8 @@ def forget(project: Project, given: str, desk: Labelling, progress: Progress = Q
         fault("image.removed")
     cache.discard(project.private / "pixels", {image.sha256 for image in images})
     features.discard(project.private / features.FOLDER, {image.sha256 for image in images})
-    kept.discard_rounds(project.private)
+    rounds.discard_rounds(project.private)
+    audits.discard(project.private)
     discard_pictures(project.runs, {image.sha256 for image in images})
     tasks = _withdraw(project, wanted.images, desk, progress)
     return ForgetReport([Removed(image.id, image.sha256) for image in images], addresses, copies, tasks)

@@ -67,7 +67,7 @@ def options_from(
     return TrainOptions(**values | {k: v for k, v in given.items() if v is not None}, recipe=chosen)
 
 
-def options_for(project: Project, images: int, seed: int) -> TrainOptions:
+def options_for(project: Project, images: int, seed: int | None = None) -> TrainOptions:
     """Give the options of `curate train` where so many images are learned from, and not those of the present split."""
     options = options_from(project, seed=seed)
     if project.settings.train.epochs or options.recipe.epochs:

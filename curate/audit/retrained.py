@@ -9,10 +9,11 @@ import numpy as np
 from torch.nn import functional
 
 from curate.audit.discriminant import Numbers
+from curate.audit.kept import FOLDER
 from curate.audit.labelled import Labelled
 from curate.progress import QUIET, Progress
 from curate.project import Project
-from curate.training import enough_epochs, options_from
+from curate.training import options_for
 from curate.watching import watched
 from trainer.errors import WeightsError
 from trainer.manifest import TRAIN, VALIDATION, Manifest
@@ -20,9 +21,6 @@ from trainer.options import TrainOptions
 from trainer.outside import BANK_FILE
 from trainer.predict import read_run, read_validation
 from trainer.run import train
-
-FOLDER = "audits"
-"""In the private folder."""
 
 
 def retrained(project: Project, data: Labelled, progress: Progress = QUIET) -> Numbers:
@@ -47,9 +45,7 @@ def retrained(project: Project, data: Labelled, progress: Progress = QUIET) -> N
 
 def _trained(project: Project, manifest: Manifest, progress: Progress) -> Path:
     """Give the folder of a finished run on this manifest."""
-    options = options_from(project)
-    if project.settings.train.epochs is None and options.recipe.epochs is None:
-        options = replace(options, epochs=enough_epochs(len(manifest.side(TRAIN)), options.recipe.batch_size))
+    options = options_for(project, len(manifest.side(TRAIN)))
     folder = project.private / FOLDER / _name(manifest, options)
     try:
         read_run(folder)

@@ -33,7 +33,8 @@ def audit(
         typer.Option(metavar="R", help="Judge by a run's features; with --catalogue by R, not the best run."),
     ] = None,
     retrain: Annotated[
-        bool, typer.Option("--retrain", help="Train five networks to judge by, each on four fifths: slow, finds most.")
+        bool,
+        typer.Option("--retrain", help="Judge by five networks trained on four fifths of the labels each: slow."),
     ] = False,
     send: Annotated[
         bool, typer.Option("--send", help='Ask people about the findings, in the view "Review" of Label Studio.')
