@@ -1,12 +1,16 @@
 """Short classes back to the crawler: what queries bring, what is asked again and in which order, and no network."""
 
+import io
 from collections.abc import Callable, Iterator
 from typing import Self
 
 import pytest
+from rich.console import Console
 from sqlalchemy import select
 
+from curate.cli import show_crawl
 from curate.crawl import fetch
+from curate.crawl.account import Account, Yield
 from curate.crawl.crawl import crawl
 from curate.crawl.plan import targets
 from curate.crawl.refill import refill
@@ -260,3 +264,14 @@ def test_the_status_of_a_crawl_tells_what_queries_bring(project: Project, web: W
     shown = cli("status", "--crawl", cwd=project.root, check=True).out
     assert "Red 1.00 (0.68 to 1.00)" in shown
     assert f"first at openverse for '{GOOD}'" in shown
+
+
+def test_of_many_queries_those_that_brought_most_are_shown() -> None:
+    """A preset of 13 classes has hundreds; the others are counted."""
+    console = Console(width=100, file=io.StringIO(), record=True)
+    queries = [Yield("openverse", f"query {number}", 1, 20, 100 - number, open=False) for number in range(23)]
+    console.print(show_crawl.account(Account(queries=queries)))
+    shown = console.export_text()
+    assert "query 19 " in shown
+    assert "query 20 " not in shown
+    assert "and 3 more queries" in shown

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from curate.crawl.shortage import Shortage
     from curate.crawl.watch import Health
 
+_QUERIES = 20
+"""That the table of queries shows: those that brought most that was new."""
+
 
 def failed(counts: Mapping[str, int]) -> str:
     """How many failed, and for which reasons."""
@@ -105,6 +108,8 @@ def account(found: "Account") -> RenderableType:
         for host in found.paused
         if host.resume_at
     ]
+    more = len(found.queries) - _QUERIES
+    lines = [f"and {more} more queries: --json has them all", *lines] if more > 0 else lines
     lines += [_short(one) for one in found.short]
     return Group(table, "", _queries(found), *(Text(line) for line in lines))
 
@@ -114,7 +119,7 @@ def _queries(found: "Account") -> Table:
     table = Table(box=None, pad_edge=False)
     for header in ("query", "source", *numbers, "of its class"):
         table.add_column(header, justify="right" if header in numbers else "left")
-    for one in found.queries:
+    for one in found.queries[:_QUERIES]:
         came = one.returns
         counts = (one.pages, one.shown, one.fresh, came.images if came else 0, came.labelled if came else 0)
         table.add_row(Text(one.query), Text(one.source), *map(str, counts), _share(came))
