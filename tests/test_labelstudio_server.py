@@ -62,16 +62,17 @@ def labelling(folder: Path) -> Iterator[Labelling]:
 
 
 def processes(local: LocalServer) -> set[int]:
-    """Servers that work in this project's folder; not what they call for a moment (Label Studio asks git of itself)."""
-    found: dict[int, int] = {}
+    """Servers that work in this project's folder: each leads its session, in which what it calls for a moment runs."""
+    found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                if (entry / "cwd").samefile(local.folder):
-                    found[int(entry.name)] = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
+                session = int((entry / "stat").read_text().rpartition(") ")[2].split()[3])
+                if session == int(entry.name) and (entry / "cwd").samefile(local.folder):
+                    found.add(session)
             except OSError:
                 continue
-    return {process for process, parent in found.items() if parent not in found}
+    return found
 
 
 def pictures(local: LocalServer) -> list[httpx.Response]:
