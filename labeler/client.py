@@ -65,8 +65,8 @@ class Server(Wire):
 
     def create_project(self, title: str, config: str, description: str) -> int:
         """Make a project and give its number. Titles have 3 to 50 characters there."""
-        with self._told():
-            project = self._sdk.projects.create(title=f"{title[:50]:_<3}", label_config=config, description=description)
+        with self._by_sdk() as sdk:
+            project = sdk.projects.create(title=f"{title[:50]:_<3}", label_config=config, description=description)
         if project.id is None:
             raise LabelStudioError(f"Label Studio at {self.url} made a project without a number")
         return project.id
@@ -79,18 +79,18 @@ class Server(Wire):
 
     def update_project(self, project: int, **settings: Any) -> None:  # noqa: ANN401 - the SDK's settings
         """Change settings of a project."""
-        with self._told():
-            self._sdk.projects.update(project, **settings)
+        with self._by_sdk() as sdk:
+            sdk.projects.update(project, **settings)
 
     def serve_folder(self, project: int, folder: str) -> None:
         """Let the project's tasks show files below `folder`, an absolute path on the server's machine."""
-        with self._told():
-            storages = list(self._sdk.import_storage.local.list(project=project))
+        with self._by_sdk() as sdk:
+            storages = list(sdk.import_storage.local.list(project=project))
             for storage in storages:
                 if storage.path != folder and storage.id is not None:  # the project folder was moved
-                    self._sdk.import_storage.local.delete(storage.id)
+                    sdk.import_storage.local.delete(storage.id)
             if not any(storage.path == folder for storage in storages):
-                self._sdk.import_storage.local.create(project=project, path=folder, title="images", use_blob_urls=True)
+                sdk.import_storage.local.create(project=project, path=folder, title="images", use_blob_urls=True)
 
     def import_tasks(self, project: int, data: Sequence[dict[str, Any]]) -> list[int]:
         """Make a task for each `data`, all or none, and give their numbers in the same order."""

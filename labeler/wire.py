@@ -45,18 +45,22 @@ class Wire:
     @cached_property
     def _http(self) -> httpx.Client:
         # A proxy from the environment may be the way to a server of the user's own, never to one on this machine.
-        return httpx.Client(base_url=self.url, timeout=_TIMEOUT, follow_redirects=False, trust_env=not self.local)
+        return httpx.Client(
+            base_url=self.url,
+            timeout=_TIMEOUT,
+            follow_redirects=False,
+            trust_env=not self.local,
+            verify=not self.url.startswith("http:"),  # reading certificates takes longer than most requests
+        )
 
     @cached_property
     def _sdk(self) -> "LabelStudio":
         from label_studio_sdk import LabelStudio  # noqa: PLC0415 - a second of imports, paid only where it is used
 
-        if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
-            raise LabelStudioError("the Label Studio token holds a space, a line break or the like; copy it again")
-        with self._told():
-            return LabelStudio(  # type: ignore[no-untyped-call]
-                base_url=self.url, api_key=self.token, max_retries=0, httpx_client=self._http
-            )
+        self._check_token()
+        return LabelStudio(  # type: ignore[no-untyped-call]
+            base_url=self.url, api_key=self.token, max_retries=0, httpx_client=self._http
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -71,9 +75,16 @@ class Wire:
 
     def authorization(self) -> str:
         """Give the whole Authorization header: `Token …`, or `Bearer …` for a personal access token."""
-        with self._told():
+        if "." not in self.token:  # what people call a legacy token; a personal access token is a JWT
+            self._check_token()
+            return f"Token {self.token}"
+        with self._by_sdk() as sdk:
             # The SDK trades a personal access token for a short-lived one and keeps it; no public way leads to it.
-            return self._sdk._client_wrapper.get_headers()["Authorization"]  # noqa: SLF001
+            return sdk._client_wrapper.get_headers()["Authorization"]  # noqa: SLF001
+
+    def _check_token(self) -> None:
+        if not (self.token.isascii() and self.token.isprintable()) or " " in self.token:
+            raise LabelStudioError("the Label Studio token holds a space, a line break or the like; copy it again")
 
     def ask(self, method: str, path: str, **options: Any) -> Any:  # noqa: ANN401 - whatever the API says
         """Call a route that has no method here; give its JSON, or None where it says nothing."""
@@ -98,14 +109,23 @@ class Wire:
         return response
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
-        """Turn what the SDK and httpx raise into one line without headers or tokens."""
+    def _by_sdk(self) -> Iterator["LabelStudio"]:
+        """Give the SDK, and turn what it raises into one line, too."""
         from label_studio_sdk.core.api_error import ApiError  # noqa: PLC0415 - see _sdk
 
+        with self._told():
+            try:
+                yield self._sdk
+            except ApiError as error:
+                raise self._error(error.status_code or 0, error.body) from None
+            except ValueError:  # it reads JSON without asking whether it is any
+                raise self._no_label_studio(httpx.codes.OK) from None
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Turn what httpx raises into one line without headers or tokens."""
         try:
             yield
-        except ApiError as error:
-            raise self._error(error.status_code or 0, error.body) from None
         except httpx.ConnectError as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise LabelStudioError(
@@ -116,8 +136,6 @@ class Wire:
         except (httpx.RequestError, httpx.InvalidURL) as error:
             what = f"Label Studio at {self.url} broke off ({type(error).__name__})"
             raise LabelStudioError(f"{what}; run the command again, it goes on where it stopped") from None
-        except ValueError:  # the SDK reads JSON without asking whether it is any
-            raise self._no_label_studio(httpx.codes.OK) from None
 
     def _no_label_studio(self, status: int) -> LabelStudioError:
         return LabelStudioError(f"{self.url} answers, but not as a Label Studio ({status}); check label_studio.url")

@@ -95,9 +95,7 @@ class Desk:
     @property
     def number(self) -> int:
         """The project's number on the server."""
-        found = self.labelling.status().project
-        assert found is not None
-        return found
+        return self.labelling.known()[0].number
 
     @property
     def root(self) -> Path:

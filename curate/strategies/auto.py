@@ -13,7 +13,6 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import pairwise_distances
 
 from curate.strategies import margin, typiclust
 from curate.strategies.interface import AWAITED, UNLABELLED, Numbers, Pool, Rows, Strategy, margins
@@ -107,6 +106,8 @@ def _apart(points: NDArray[np.float32]) -> Rows:
     """Of points, the best first, those that are not close to a better one that is taken."""
     if len(points) < 2:  # noqa: PLR2004 - nothing to be close to
         return np.arange(len(points))
+    from sklearn.metrics import pairwise_distances  # noqa: PLC0415 - a second of imports, paid only where it is used
+
     distances = pairwise_distances(points)
     alike = distances < _ALIKE * np.median(distances)
     chosen: list[int] = []

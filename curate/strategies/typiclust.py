@@ -9,11 +9,6 @@ from collections import deque
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.neighbors import NearestNeighbors
-from sklearn.preprocessing import normalize
 
 from curate.strategies.interface import UNLABELLED, Numbers, Pool, Rows, Strategy, always
 
@@ -32,6 +27,8 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
     count = min(count, len(pool.unlabelled))
     if not count:
         return pool.unlabelled[:0]
+    from sklearn.preprocessing import normalize  # noqa: PLC0415 - a second of imports, paid only where it is used
+
     points = normalize(pool.embeddings)
     wanted = min(len(pool.labelled) + count, _MOST_CLUSTERS, len(points))
     clusters = _clustered(points, wanted, rng)
@@ -42,6 +39,10 @@ def choose(pool: Pool, count: int, rng: np.random.Generator) -> Rows:
 
 
 def _clustered(points: NDArray[np.float32], wanted: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    from sklearn.cluster import KMeans  # noqa: PLC0415 - as above
+    from sklearn.decomposition import PCA  # noqa: PLC0415
+    from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415
+
     found = KMeans(wanted, n_init=1, max_iter=_TURNS, random_state=int(rng.integers(2**31)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # fewer places than clusters: some stay empty
@@ -83,6 +84,8 @@ def typicality(points: NDArray[np.float32]) -> Numbers:
     neighbours = min(_NEIGHBOURS, len(points) - 1)
     if neighbours < 1:
         return np.zeros(len(points))
+    from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415 - as above
+
     distances, _ = NearestNeighbors(n_neighbors=neighbours).fit(points).kneighbors()
     return np.asarray(1 / (distances.mean(1) + 1e-5), dtype=np.float64)
 
