@@ -13,10 +13,10 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_safetensors
 from torch import Tensor, nn
-from torchvision import models
 
 from trainer.errors import WeightsError
 from trainer.options import TrainOptions
+from trainer.vision import models
 
 _FETCH_SECONDS = 20.0
 _ONE_SIZE = ("vit_", "maxvit")
