@@ -12,6 +12,7 @@ from trainer import network
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision
 from trainer.precision import _mobile, choose_precision
+from trainer.weights import put
 
 # Large RegNets cannot be built without their weights (their widths are computed from tensors): one stands for them.
 BUILDABLE = [arch for arch in network.architectures() if not arch.startswith("regnet") or arch == "regnet_y_400mf"]
@@ -26,6 +27,7 @@ def test_every_architecture_takes_our_classes(arch: str) -> None:
     shapes = {name: weight.shape[0] for name, weight in model.state_dict().items() if name in head}
     assert shapes
     assert set(shapes.values()) == {13}
+    put(model, dict(model.state_dict()))  # as they come from a file
 
 
 @pytest.mark.parametrize("arch", ["vit_b_16", "maxvit_t"])

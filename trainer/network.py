@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from trainer.errors import WeightsError
 from trainer.options import TrainOptions
 from trainer.vision import models
+from trainer.weights import put
 
 _FETCH_SECONDS = 20.0
 _ONE_SIZE = ("vit_", "maxvit")
@@ -170,7 +171,7 @@ def _adopt(network: nn.Module, known: Mapping[str, Tensor], head: set[str], sour
             f"{source} does not fit {arch}: {len(missing)} of its {len(own)} weights are not there in that shape,"
             f" {missing[0]} for one"
         )
-    network.load_state_dict(fitting, strict=False)
+    put(network, fitting, strict=False)
 
 
 def place(network: nn.Module, device: torch.device) -> nn.Module:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from trainer.recipes import Recipe
+from trainer.weights import put
 
 _REFERENCE_BATCH = 32
 _MOMENTUM = 0.9
@@ -133,11 +134,11 @@ class EMA:
     def applied(self, network: nn.Module) -> Iterator[None]:
         """Let `network` carry the mean inside this context."""
         own = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
-        network.load_state_dict(self.tensors)
+        put(network, self.tensors)
         try:
             yield
         finally:
-            network.load_state_dict(own)
+            put(network, own)
 
     def load(self, tensors: Mapping[str, Tensor], updates: int) -> None:
         """Take up a mean as it was."""

@@ -24,6 +24,7 @@ from trainer.manifest import VALIDATION
 from trainer.memory import keep_freed_memory
 from trainer.outside import BANK_FILE, BORDER, Bank, Border, scores_by_softmax
 from trainer.precision import cpu_multiplies_bfloat16
+from trainer.weights import put
 
 _BATCH = 32
 BACKENDS = ("auto", "torch", "openvino")
@@ -94,7 +95,7 @@ class Predictor:
         head = options["recipe"].get("head", "dense")  # older runs do not say
         model = network.build(options["arch"], len(run["classes"]), options["size"], head)
         try:
-            model.load_state_dict(weights)
+            put(model, weights)
         except RuntimeError as error:
             raise WeightsError(
                 f"{folder}: its weights are not those of {options['arch']} with {len(run['classes'])} classes"

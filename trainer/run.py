@@ -34,6 +34,7 @@ from trainer.precision import choose_precision
 from trainer.state import State, save, start
 from trainer.trust import trust
 from trainer.watch import SILENT, Watcher
+from trainer.weights import put
 
 
 @dataclass(frozen=True)
@@ -178,7 +179,7 @@ def _finish(
 ) -> RunResult:
     if state.best is None:
         raise DivergedError("no epoch gave outputs that are numbers; try another --seed or --init")
-    state.network.load_state_dict(state.best_weights)
+    put(state.network, state.best_weights)
     size = network.test_size(options)
     logits, features = outputs_of(state.network, data.validation, size, precision)
     temperature = fit_temperature(logits, data.validation_labels)

@@ -17,6 +17,7 @@ from trainer.optimise import EMA, make_optimizer, optimizer_tensors, restore_opt
 from trainer.options import TrainOptions
 from trainer.teacher import Teacher
 from trainer.watch import Watcher
+from trainer.weights import put
 
 Forward = Callable[[Tensor], Tensor]
 
@@ -74,7 +75,7 @@ def _resume(state: State, found: Checkpoint, manifest: Manifest, options: TrainO
     for what, mine in _identity(manifest, options).items():
         if found.state[what] != mine:
             raise TrainerError(f"the checkpoint was made with {what} {found.state[what]}, not {mine}; start a new run")
-    state.network.load_state_dict(found.group("network"))
+    put(state.network, found.group("network"))
     state.average.load(found.group("average"), int(found.state["step"]))
     state.best_weights = found.group("best")
     restore_optimizer(state.optimizer, found.group("optimizer"), found.state["step"])
