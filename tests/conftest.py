@@ -84,28 +84,32 @@ def _warm_decoders() -> Iterator[None]:
         pool.close()
 
 
-@pytest.fixture
-def make_project(tmp_path: Path) -> Iterator[Callable[..., Project]]:
-    """Make projects in folders of their own; settings are given as `section__key=value` in TOML.
+def project_in(folder: Path, *classes: str, **settings: str) -> Project:
+    """Make a project; settings are given as `section__key=value` in TOML.
 
     Quality checks are off unless a test sets a key of theirs: most tests' pictures are tiny blurs.
     """
+    projects.create(folder, None, classes or CLASSES).database.close()
+    file = folder / "curate.toml"
+    text = file.read_text()
+    if not any(key.startswith("quality__") for key in settings):
+        settings["quality__enabled"] = "false"
+    settings.setdefault("dedup__descriptor", '"none"')  # its weights would come from the network
+    settings.setdefault("labelling__hidden", "0")  # every pre-label is shown, unless a test asks for other
+    for key, value in settings.items():
+        section, _, last = key.rpartition("__")
+        text = _set(text, section.replace("__", "."), f"{last} = {value}")
+    file.write_text(text)
+    return projects.open_project(folder)
+
+
+@pytest.fixture
+def make_project(tmp_path: Path) -> Iterator[Callable[..., Project]]:
+    """Make projects in folders of their own, as `project_in` does."""
     made: list[Project] = []
 
     def make(*classes: str, name: str = "project", **settings: str) -> Project:
-        folder = tmp_path / name
-        projects.create(folder, None, classes or CLASSES).database.close()
-        file = folder / "curate.toml"
-        text = file.read_text()
-        if not any(key.startswith("quality__") for key in settings):
-            settings["quality__enabled"] = "false"
-        settings.setdefault("dedup__descriptor", '"none"')  # its weights would come from the network
-        settings.setdefault("labelling__hidden", "0")  # every pre-label is shown, unless a test asks for other
-        for key, value in settings.items():
-            section, _, last = key.rpartition("__")
-            text = _set(text, section.replace("__", "."), f"{last} = {value}")
-        file.write_text(text)
-        made.append(projects.open_project(folder))
+        made.append(project_in(tmp_path / name, *classes, **settings))
         return made[-1]
 
     yield make

@@ -1,6 +1,7 @@
 """`curate label accept`: a run taken at its word where it proved right, marked, checked, and taken back."""
 
-from collections.abc import Callable
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from db.labels import Answer, accepted_keepers, keeper_labels, record
 from db.models import AnnotationOrigin, AnnotationState, Label, Prediction
 from db.models.base import now
 from db.reviews import waiting
-from tests.conftest import Cli
+from tests.conftest import Cli, project_in
 from tests.pictures import write_folder
 from trainer.trust import Threshold
 
@@ -34,17 +35,27 @@ TRAINING = {
 }
 
 
-@pytest.fixture
-def taught(make_project: Callable[..., Project], tmp_path: Path) -> Project:
-    """A run that is right on 22 held-out images of each class, and 12 images that nobody has labelled."""
-    project = make_project(*CLASSES, **TRAINING)
-    write_folder(tmp_path / "in", {name: range(44) for name in CLASSES})
-    write_folder(tmp_path / "more", {name: range(100, 106) for name in CLASSES})
-    import_folder(project, tmp_path / "in", labels=True)
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that is right on 22 held-out images of each class, and 12 images that nobody has labelled: trained once."""
+    folder = tmp_path_factory.mktemp("trained")
+    project = project_in(folder / "project", *CLASSES, **TRAINING)
+    write_folder(folder / "in", {name: range(44) for name in CLASSES})
+    write_folder(folder / "more", {name: range(100, 106) for name in CLASSES})
+    import_folder(project, folder / "in", labels=True)
     split(project)
     assert train_run(project, options_from(project)).result.validation_accuracy == 1.0
-    import_folder(project, tmp_path / "more", labels=False)
-    return project
+    import_folder(project, folder / "more", labels=False)
+    project.database.close()
+    return project.root
+
+
+@pytest.fixture
+def taught(trained: Path, tmp_path: Path) -> Iterator[Project]:
+    """A copy of it for each test."""
+    project = open_project(shutil.copytree(trained, tmp_path / "project"))
+    yield project
+    project.database.close()
 
 
 def test_sure_answers_are_accepted_once_and_taken_back(taught: Project) -> None:

@@ -217,7 +217,7 @@ class Machine(RuleBasedStateMachine):
 def test_any_order_of_work_keeps_the_dataset_whole() -> None:
     """Imports, copies, searches, labels, second thoughts and splits, some hundred of them in made-up orders."""
     short = settings(
-        max_examples=20,
+        max_examples=12,
         stateful_step_count=35,
         deadline=None,
         derandomize=True,
