@@ -1,7 +1,13 @@
 """`curate demo` and `curate loop`: the whole of it, through the real parts."""
 
+import socket
+import struct
+import threading
+import time
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 from curate.demo.story import Scale, demo
@@ -46,6 +52,20 @@ def test_a_query_shows_its_class_page_by_page() -> None:
     first, second = (set(urls) for urls in shown.values())
     assert first & second
     assert first - second
+
+
+def test_a_visitor_that_hangs_up_is_no_error(capfd: pytest.CaptureFixture[str]) -> None:
+    """A crawler breaks off what it has no use for; nobody is shown a traceback for it."""
+    before = threading.active_count()
+    with serve(World(1, QUERIES, 2)) as url:
+        with socket.create_connection(("127.0.0.1", urlsplit(url).port or 0)) as connection:
+            connection.sendall(b"GET /rob")
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # reset, not close
+        assert httpx.get(f"{url}/robots.txt", trust_env=False).is_success
+    deadline = time.monotonic() + 20
+    while threading.active_count() > before and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.long

@@ -39,7 +39,7 @@ _ALWAYS = {
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How much the demo does. The default takes four minutes on two cores."""
+    """How much the demo does. The default takes six minutes on two cores."""
 
     rounds: int = 2
     batch: int = 260

@@ -1,11 +1,13 @@
 """The demo's web: an API like Openverse's and the files it names, on loopback."""
 
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from curate.demo.world import Trap, World
@@ -14,8 +16,7 @@ from curate.demo.world import Trap, World
 @contextmanager
 def serve(world: World) -> Iterator[str]:
     """Serve `world` until the end of the context; gives its address."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(world))
-    server.daemon_threads = True
+    server = _Web(("127.0.0.1", 0), _handler(world))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
     thread.start()
     try:
@@ -24,6 +25,16 @@ def serve(world: World) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+class _Web(ThreadingHTTPServer):
+    """A visitor that hangs up, as a crawler does with what it has no use for, is no error to be shown."""
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401 - as the library has them
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(world: World) -> type[BaseHTTPRequestHandler]:
