@@ -86,6 +86,15 @@ def test_what_left_the_split_leaves_the_export(filled: Project, tmp_path: Path) 
     assert (out / MARK).exists()
 
 
+def test_an_export_of_another_kind_leaves_no_empty_folder(filled: Project, tmp_path: Path) -> None:
+    """A folder without a file in it would be taken for a class."""
+    out = tmp_path / "out"
+    export(filled, FORMATS["imagefolder"], out)
+    export(filled, FORMATS["csv"], out)
+    assert not (out / "train").exists()
+    assert not [path for path in out.rglob("*") if path.is_dir() and not any(path.iterdir())]
+
+
 def test_a_strange_folder_is_refused(filled: Project, tmp_path: Path) -> None:
     """A folder that holds something else is not written into."""
     (tmp_path / "in" / "Red").mkdir(exist_ok=True)

@@ -76,7 +76,7 @@ def export(project: Project, layout: Format, folder: Path, progress: Progress = 
     # Before the first file is there: an export that was killed must know its own again.
     _mark(folder, layout, sorted(earlier.union(files)))
     for path in earlier.difference(files):
-        (folder / path).unlink(missing_ok=True)
+        _remove(folder / path, folder)
     with progress.task(f"exporting {layout.name}", len(copies), "images") as task:
         for path, source in copies.items():
             _copy(source, folder / path, folder)
@@ -85,6 +85,15 @@ def export(project: Project, layout: Format, folder: Path, progress: Progress = 
         write_atomically(folder / path, content, temporary_folder=folder)
     _mark(folder, layout, files)
     return ExportReport(len(images), len(files))
+
+
+def _remove(path: Path, folder: Path) -> None:
+    """Remove a file, and the folders below `folder` that held nothing else: an empty one is taken for a class."""
+    path.unlink(missing_ok=True)
+    for parent in path.parents:
+        if parent == folder or not parent.is_dir() or any(parent.iterdir()):
+            break
+        parent.rmdir()
 
 
 def present_split(project: Project, session: Session) -> list[Exported]:
