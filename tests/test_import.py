@@ -97,6 +97,19 @@ def test_unknown_subfolders_are_refused_before_any_work(project: Project, tmp_pa
         import_folder(project, tmp_path / "nowhere", labels=False)
 
 
+def test_a_folder_has_one_address_however_it_is_named(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`../in` is where it is, not how it was reached: from elsewhere the files would be others."""
+    write_folder(tmp_path / "in", {"Red": range(1)})
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    import_folder(project, Path("../in"), labels=False)
+    with project.database.read() as session:
+        (seen,) = session.scalars(select(Candidate.address))
+    assert seen == (tmp_path / "in" / "Red" / "0.jpg").as_uri()
+
+
 def test_the_same_picture_under_two_classes_is_a_conflict(project: Project, tmp_path: Path) -> None:
     """Contradicting folders leave the image without a label that counts."""
     folder = write_folder(tmp_path / "in", {"Red": range(1), "Green": range(0)})

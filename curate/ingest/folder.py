@@ -51,9 +51,9 @@ def import_folder(project: Project, folder: Path, *, labels: bool, progress: Pro
     Running it again changes nothing. Raises DatasetError, before any work, for a folder that is not there or a
     subfolder that names no class.
     """
-    folder = folder.absolute()
+    given, folder = folder, Path(os.path.abspath(folder))  # noqa: PTH100 - `..` must go, and links must stay
     if not folder.is_dir():
-        raise DatasetError(f"{folder} is no folder")
+        raise DatasetError(f"{given} is no folder")
     files = list(image_files(folder))
     classes = _classes_of(project, folder, files) if labels else {}
     report = ImportReport()
