@@ -69,8 +69,8 @@ _SECTIONS: Mapping[Kind, tuple[str, str, str]] = {
     ),
 }
 _LEAD = (
-    "The command curate audit --send asks people about these images in Label Studio, and curate label pull brings what"
-    " they say; whoever confirms a label settles the finding."
+    "`curate audit --send` asks people about these images in Label Studio, and `curate label pull` brings what they"
+    " say; whoever confirms a label settles the finding."
 )
 
 

@@ -1,5 +1,6 @@
 """The page of `curate evaluate`: how good a run is, where it errs, and on which pictures."""
 
+import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -209,7 +210,7 @@ _CLASSES = (
 )
 _CONFUSED = (
     "What was taken for what, the most frequent first. Of each pair the surest answers come first: where the network is"
-    " sure, look whether it is the label that is wrong: curate why, with the image's number, tells who gave it."
+    " sure, look whether it is the label that is wrong: `curate why`, with the image's number, tells who gave it."
 )
 _CALIBRATION = (
     "Of answers with a score of 0.8, eight in ten should be right. The mean distance from that, over bins of equally"
@@ -230,7 +231,10 @@ def with_interval(share: Share) -> str:
 
 
 def _worst_first(found: Evaluation) -> list[ClassResult]:
-    return sorted(found.per_class(), key=lambda one: (1.0 if one.recall.value is None else one.recall.value, one.name))
+    def place(one: ClassResult) -> tuple[float, str]:
+        return (math.inf if one.recall.value is None else one.recall.value, one.name)
+
+    return sorted(found.per_class(), key=place)
 
 
 def _made(found: Evaluation, folder: Path) -> list[tuple[str, dict[str, Any], bool]]:

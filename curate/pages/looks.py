@@ -60,9 +60,11 @@ class Looks:
             explained = explain(self.predictor, squares, against)
         except WeightsError:
             return found
-        for row, one in zip(rows, explained, strict=True):
+        for row, one, label, taken in zip(rows, explained, labels, suggested, strict=True):
             tinted = overlaid(pictures[row][0], one.difference, DIFFERENCE)
             answer, other = self.predictor.classes[one.answer.label], self.predictor.classes[one.against]
             picture = Image.fromarray(np.asarray(tinted * 255).round().astype(np.uint8))
-            found[row] = Look(image_address(picture), f"blue: speaks for {answer}, and not for {other}")
+            # The page names two classes, and what the run answers may be a third.
+            own = "" if one.answer.label in {label, taken} else ", the run's own answer,"
+            found[row] = Look(image_address(picture), f"blue: speaks for {answer}{own or ','} and not for {other}")
         return found

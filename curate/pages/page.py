@@ -29,6 +29,7 @@ class Section:
     """Its address within the page."""
     title: str
     lead: str
+    """What stands between backticks in it is set as a command is; so in a page's."""
     template: str
     values: Mapping[str, Any]
     count: int | None = None
