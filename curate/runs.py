@@ -17,12 +17,11 @@ REPORT, SHEET = "report.html", "confused.png"
 
 
 def choose(session: Session, name: str | None, classes: list[str], *, taught: bool = True) -> Run:
-    """Give the run called `name`, or the best, `taught` by another or not. Raises DatasetError when there is none."""
-    run = (
-        best(session, classes, taught=taught)
-        if name is None
-        else session.scalars(select(Run).where(Run.name == name)).first()
-    )
+    """Give the run called `name`, or the best, `taught` by another or not. Raises DatasetError when there is none.
+
+    The number that a name begins with, `0002` or `2`, stands for it.
+    """
+    run = best(session, classes, taught=taught) if name is None else _called(session, name)
     if run is None and name is None:
         raise DatasetError("no run with the present classes is finished yet; train one with `curate train`")
     if run is None:
@@ -31,6 +30,12 @@ def choose(session: Session, name: str | None, classes: list[str], *, taught: bo
     if run.state is not RunState.FINISHED:
         raise DatasetError(f"run {run.name} is not finished; go on with `curate train --resume`")
     return run
+
+
+def _called(session: Session, name: str) -> Run | None:
+    runs = {run.name: run for run in session.scalars(select(Run))}
+    numbered = (run for known, run in runs.items() if name.isdecimal() and known.startswith(f"{int(name):04}-"))
+    return runs.get(name) or next(numbered, None)
 
 
 def best(session: Session, classes: list[str], *, taught: bool = True) -> Run | None:

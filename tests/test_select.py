@@ -127,6 +127,15 @@ def test_runs_that_cannot_answer_are_told(project: Project) -> None:
                 runs.choose(session, name, ["Red", "Green", "Blue"])
 
 
+def test_a_run_is_known_by_its_number(project: Project) -> None:
+    """`0002` and `2` are the run whose name begins so, and 22 is not."""
+    for number in (2, 22):
+        add_run(project, f"{number:04}-resnet50", 1, 0.5, 5)
+    with project.database.read() as session:
+        for name in ("0002-resnet50", "0002", "2"):
+            assert runs.choose(session, name, ["Red", "Green", "Blue"]).name == "0002-resnet50"
+
+
 def test_status_shows_which_run_answers(project: Project) -> None:
     """Exactly one run is marked."""
     add_run(project, "a", 1, 0.5, 5)
