@@ -43,6 +43,11 @@ def set_value(path: Path, key: str, text: str) -> Any:  # noqa: ANN401 - whateve
     raise problem
 
 
+def line(key: str, value: Any) -> str:  # noqa: ANN401 - whatever the key holds
+    """A key and its value as `curate.toml` may have them: TOML, a comment where nothing is set."""
+    return f"# {key} is not set" if value is None else f"{key} = {tomlkit.item(value).as_string()}"
+
+
 def _readings(text: str) -> list[Any]:
     """Give what `text` may mean, likeliest first; `2017` can be a number or, for a name, a string."""
     try:

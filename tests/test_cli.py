@@ -12,6 +12,7 @@ import typer
 
 from curate import __version__
 from curate.cli.main import app
+from curate.cli.overview import STAGES
 from curate.project import Project
 from tests.conftest import Cli
 from tests.environment import clean_env
@@ -85,6 +86,16 @@ def test_every_command_takes_a_project_and_gives_json(path: str) -> None:
 def test_the_version_is_shown(cli: Cli) -> None:
     """`curate --version` gives it alone, in no project at all."""
     assert (cli("--version").code, cli("--version").out) == (0, f"{__version__}\n")
+
+
+def test_the_list_of_commands_is_whole(cli: Cli) -> None:
+    """Every command stands there once, under its stage, with a whole sentence."""
+    assert sorted(name for names in STAGES.values() for name in names) == sorted(
+        path for path in COMMANDS if path and " " not in path
+    )
+    for arguments in (["--help"], ["label", "--help"], ["db", "--help"]):
+        _, *lines = cli(*arguments, check=True).out.splitlines()  # the usage has dots of its own
+        assert not [line for line in lines if "..." in line]
 
 
 def test_help_of_a_command_is_shown(cli: Cli, tmp_path: Path) -> None:

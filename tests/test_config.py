@@ -1,5 +1,6 @@
 """curate.toml: what it takes, and what it says of what it does not take."""
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,19 @@ def test_setting_a_key_keeps_comments_and_the_rest(tmp_path: Path) -> None:
     text = path.read_text()
     assert "# mine\n[dataset] # here\ntarget = 12 # few\n" in text
     assert config.load(path).crawl.openverse.url == "http://127.0.0.1:99"
+
+
+def test_settings_are_shown_as_they_can_be_written(tmp_path: Path) -> None:
+    """What is shown is TOML, and gives the same settings again; an address ends in no slash then."""
+    path = tmp_path / "curate.toml"
+    path.write_text(MINIMAL)
+    settings = config.load(path)
+    values = {key: config.value(settings, key) for key in config.known_keys()}
+    shown = "\n".join(edit.line(key, value) for key, value in values.items())
+    assert "# train.init is not set" in shown
+    again = config.check(tomllib.loads(shown) | tomllib.loads(MINIMAL), path)
+    values["crawl.flickr.url"] = values["crawl.flickr.url"].rstrip("/")
+    assert {key: config.value(again, key) for key in config.known_keys()} == values
 
 
 def test_a_wrong_value_is_not_written(tmp_path: Path) -> None:

@@ -97,6 +97,8 @@ def test_outside_any_project_commands_say_so(here: Cli, tmp_path: Path, path: st
         ("train", "make one with `curate split`"),
         ("export tarball out", "no format 'tarball'; there is: imagefolder, csv"),
         ("export csv out", "make one with `curate split`"),
+        ("loop", "bring images in with `curate crawl` or `curate import`"),
+        ("crawl --licence opn", "'--licence': 'opn' is not one of 'any', 'open', 'commercial'"),
         ("predict", "which pictures?"),
         ("init", "curate.toml exists already"),
         ("init new --preset piano", "no preset 'piano'; there is: guitars"),

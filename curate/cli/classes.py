@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from curate.cli.command import COMMON_HELP, Outcome, Surroundings, command, show
+from curate.cli.overview import Overview
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -24,7 +25,7 @@ class Labels(StrEnum):
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    classes = typer.Typer(help="The classes: what each has; and changing them, though labels exist.")
+    classes = typer.Typer(cls=Overview, help="The classes: what each has; and changing them, though labels exist.")
     classes.callback(invoke_without_command=True)(listing)
     command(classes, "add")(add)
     command(classes, "rename")(rename)

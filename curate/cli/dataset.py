@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
+from curate.cli.overview import Overview
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +20,9 @@ def register(app: typer.Typer) -> None:
     ):
         command(app, name)(function)
     command(app, "doctor")(doctor)
-    database = typer.Typer(help="The database: its schema, its health, copies of it.", no_args_is_help=True)
+    database = typer.Typer(
+        cls=Overview, help="The database: its schema, its health, copies of it.", no_args_is_help=True
+    )
     command(database, "upgrade")(db_upgrade)
     command(database, "check")(db_check)
     command(database, "backup")(db_backup)
@@ -55,9 +58,9 @@ def config(
     if key is None:
         loaded = settings.load(path)
         values = {name: settings.value(loaded, name) for name in settings.known_keys()}
-        return Outcome({"values": values}, "\n".join(f"{name} = {found!r}" for name, found in values.items()))
+        return Outcome({"values": values}, "\n".join(edit.line(name, found) for name, found in values.items()))
     found = settings.value(settings.load(path), key) if value is None else edit.set_value(path, key, value)
-    return Outcome({"key": key, "value": found}, f"{key} = {found!r}")
+    return Outcome({"key": key, "value": found}, edit.line(key, found))
 
 
 def status(

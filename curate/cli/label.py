@@ -8,6 +8,7 @@ import typer
 
 from curate.cli import label_copies, watching
 from curate.cli.command import SOME_FAILED, Outcome, Surroundings, command
+from curate.cli.overview import Overview
 from curate.cli.question import question
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 def register(app: typer.Typer) -> None:
     """Add these commands to `app`."""
-    label = typer.Typer(help="Label Studio: the page where people label.", no_args_is_help=True)
+    label = typer.Typer(cls=Overview, help="Label Studio: the page where people label.", no_args_is_help=True)
     command(label, "start")(start)
     command(label, "stop")(stop)
     command(label, "status")(status)
@@ -165,7 +166,7 @@ def pull(
 
         plan = foresee_pull(labelling(around), full=full)
         return Outcome(show_plans.pull_data(plan), show_plans.pull(plan))
-    report = labelling(around).pull(accept_deletions=accept_deletions, full=full)
+    report = labelling(around).pull(accept_deletions=accept_deletions, full=full, progress=around.progress)
     text = f"{report.created} new answers, {report.updated} changed"
     if report.tasks_gone:
         text += f"; {report.tasks_gone} tasks were deleted in Label Studio, their labels stay"

@@ -29,6 +29,7 @@ from curate.cli import (
     rounds,
     simulate,
 )
+from curate.cli.overview import Overview
 
 INTERRUPTED = 130
 UNHEARD = 141
@@ -37,6 +38,7 @@ TERMINATED = 143
 
 app = typer.Typer(
     name="curate",
+    cls=Overview,
     help="From a list of classes to a labelled, balanced image dataset and a model trained on it.",
     no_args_is_help=True,
     add_completion=False,
@@ -133,7 +135,8 @@ def _explain_usage(error: typer.TyperException) -> str:
     if type(error).__name__ == "NoArgsIsHelpError":
         return f"error: which command? `{context.command_path} --help` lists them" if context else "error: no command"
     hint = f" (`{context.command_path} --help` says more)" if context else ""
-    return f"error: {error.format_message()}{hint}".replace("\n", " ")
+    message = error.format_message().replace("Value error, ", "")
+    return f"error: {message}{hint}".replace("\n", " ")
 
 
 def _explain(error: Exception) -> str:
