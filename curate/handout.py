@@ -1,11 +1,12 @@
 """What a push hands out to a Label Studio project, where a dataset has several."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from enum import StrEnum
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.select import Choice, choose, unlabelled_ids
 from db import reviews
@@ -28,7 +29,7 @@ def wanted(
     others: Sequence[LabellingProject],
     limit: int | None,
     which: Which,
-    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = QUIET,
 ) -> list[Choice]:
     """Keepers that want a label or a decision and were never sent to `desk`, the most wanted first, at most `limit`."""
     with project.database.read() as session:
@@ -41,7 +42,7 @@ def wanted(
         if which is Which.ASKED:
             return _asked(session, waiting - known)[:limit]
     count = len(waiting) if limit is None else limit
-    return choose(project, count, exclude=known, say=say)
+    return choose(project, count, exclude=known, progress=progress)
 
 
 def _asked(session: Session, images: Iterable[int]) -> list[Choice]:

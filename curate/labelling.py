@@ -82,8 +82,9 @@ class Labelling(Studio):
             self._give_up_lost(may)
             program = self.installed(progress)
             reconcile(self.project.database, self.local)  # where a restore was cut off before it
+            ran = self.local.lives()
             server = self.local.start(program, url)
-            if server.url != url:
+            if server.url != url and not ran:
                 progress.say(f"Label Studio is at {server.url}: the port of {url} was taken or has changed")
         else:
             server = self.server()
@@ -154,24 +155,32 @@ class Labelling(Studio):
             project = the_project(dataset, server, name)
             self._follow(dataset, server, project)
             others = [other for other in known_projects(dataset, server) if other.id != project.id]
-            choices = wanted(self.project, project, others, limit, which, progress.say)
+            choices = wanted(self.project, project, others, limit, which, progress)
             control = {choice.id for choice in choices if choice.control}
-            sent = push_tasks(dataset, server, project, [choice.id for choice in choices], control)
-            shown = self._push_prelabels(server, dataset, project)
+            with progress.task("sending pictures", len(choices), "tasks") as task:
+                sent = push_tasks(dataset, server, project, [choice.id for choice in choices], control, task.advance)
+            shown = self._push_prelabels(server, dataset, project, progress=progress)
             with self.project.database.read() as session:
                 return PushReport(sent.created, sent.found, shown, _task_count(session, project))
 
-    def pull(self, *, accept_deletions: bool = False, full: bool = False) -> PullReport:
+    def pull(self, *, accept_deletions: bool = False, full: bool = False, progress: Progress = QUIET) -> PullReport:
         """Take in what people answered since the last pull, in every project; or all there is, if `full`."""
         dataset = self.dataset()
         with self.server() as server, self.alone():
             there = self.there(dataset, server)
             report = PullReport()
-            for project in there:
-                more = pull_annotations(
-                    dataset, server, project, accept_deletions=accept_deletions, full=full, settled=self._settled
-                )
-                report = report.with_more(more)
+            with progress.task("reading answers", None, "tasks") as task:
+                for project in there:
+                    more = pull_annotations(
+                        dataset,
+                        server,
+                        project,
+                        accept_deletions=accept_deletions,
+                        full=full,
+                        settled=self._settled,
+                        advance=task.advance,
+                    )
+                    report = report.with_more(more)
             gone = {p.name for p in known_projects(dataset, server)} - {p.name for p in there}
         if report.annotations or not self._weighed:  # the first time, too: a pull before may have been cut off here
             crowdlab.settle(self.project)
@@ -202,12 +211,12 @@ class Labelling(Studio):
         with self.server() as server, self.alone():
             return sum(withdraw_tasks(dataset, server, project) for project in self.there(dataset, server))
 
-    def push_prelabels(self, run: str) -> int:
+    def push_prelabels(self, run: str, progress: Progress = QUIET) -> int:
         """Show a run's predictions on the tasks that are there; give how many were sent now."""
         dataset = self.dataset()
         with self.server() as server, self.alone():
             there = self.there(dataset, server)
-            return sum(self._push_prelabels(server, dataset, project, run) for project in there)
+            return sum(self._push_prelabels(server, dataset, project, run, progress) for project in there)
 
     def show_reviews(self, reasons: Mapping[int, str]) -> int:
         """Show these images, and no others, in each project's view for review, with their reasons; count the tasks."""
@@ -249,10 +258,18 @@ class Labelling(Studio):
         )
 
     def _push_prelabels(
-        self, server: Server, dataset: Dataset, project: LabellingProject, name: str | None = None
+        self,
+        server: Server,
+        dataset: Dataset,
+        project: LabellingProject,
+        name: str | None = None,
+        progress: Progress = QUIET,
     ) -> int:
         run, predictions = self.shown(dataset, name)
-        return 0 if run is None else push_prelabels(dataset, server, project, run, predictions)
+        if run is None:
+            return 0
+        with progress.task("sending pre-labels", None, "pre-labels") as task:
+            return push_prelabels(dataset, server, project, run, predictions, task.advance)
 
     def shown(self, dataset: Dataset, name: str | None = None) -> tuple[Run | None, dict[int, Shown]]:
         """Give the best run, or the one called `name`, and what people are to see of its predictions."""

@@ -42,7 +42,7 @@ def prelabel(project: Project, desk: Labelling, run: str | None = None, progress
     if not desk.reachable():
         progress.say("Label Studio is not running: the predictions are kept, and go out with `curate label push`")
         return report
-    return replace(report, pushed=desk.push_prelabels(report.run))
+    return replace(report, pushed=desk.push_prelabels(report.run, progress))
 
 
 def predict_unlabelled(project: Project, run: str | None = None, progress: Progress = QUIET) -> PrelabelReport:

@@ -1,6 +1,6 @@
 """Progress, as the stages report it. How it is shown is the caller's business; by default it is not."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -41,6 +41,13 @@ class Quiet:
     def task(self, name: str, total: int | None, unit: str) -> Iterator[Task]:  # noqa: ARG002 - the protocol's signature
         """Begin nothing."""
         yield self
+
+
+class Telling(Quiet):
+    """Tells lines, and shows no work: for what goes on beside other work that is shown."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self.say = tell  # type: ignore[method-assign]
 
 
 QUIET = Quiet()

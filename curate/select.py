@@ -1,11 +1,12 @@
 """`curate next`: what is unlabelled, and which of it to label next; the order is that of `curate.queue`."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.queue.arrange import Arranger
 from curate.queue.asker import asker
@@ -36,7 +37,7 @@ def choose(
     *,
     exclude: Iterable[int] = (),
     strategy: str | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    progress: Progress = QUIET,
 ) -> list[Choice]:
     """Choose up to `count` unlabelled keepers, in the order in which they should be labelled.
 
@@ -44,10 +45,13 @@ def choose(
     Raises ConfigError for a strategy that is not there.
     """
     settings = project.settings
-    with project.database.read() as session:
-        state = read(project, session, unlabelled_ids(session), set(exclude))
-        ask = asker(project, session, state, strategy or settings.queue.strategy, say)
-    chosen = Arranger(state, ask, settings.queue.control, settings.dataset.target).arrange(count)
+    with progress.task("choosing what to label", None, "images") as task:
+        task.note("reading what is known")
+        with project.database.read() as session:
+            state = read(project, session, unlabelled_ids(session), set(exclude))
+            task.note(f"{len(state.waiting)} images wait")
+            ask = asker(project, session, state, strategy or settings.queue.strategy, progress.say)
+        chosen = Arranger(state, ask, settings.queue.control, settings.dataset.target).arrange(count)
     return [
         Choice(one.image.id, one.image.path, max(one.image.said, default=None), one.why, one.control) for one in chosen
     ]

@@ -1,6 +1,6 @@
 """Predictions out to people: in the page the predicted class is selected already, and the least sure come first."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import select, update
@@ -31,9 +31,16 @@ class Shown:
 
 
 def push_prelabels(
-    dataset: Dataset, server: Server, project: LabellingProject, run: Run, predictions: Mapping[int, Shown]
+    dataset: Dataset,
+    server: Server,
+    project: LabellingProject,
+    run: Run,
+    predictions: Mapping[int, Shown],
+    advance: Callable[[int], None] = lambda _: None,
 ) -> int:
     """Show `run`'s predictions, given by image id, on the tasks of these images; give how many were sent now.
+
+    `advance` is told of each batch how many it has.
 
     The server keeps doubles, so its count is compared with ours first: after a lost reply this run's predictions are
     removed there and sent anew.
@@ -56,6 +63,7 @@ def push_prelabels(
                 values = {"prelabelled_by_id": run.id, "prelabel_hidden": hidden}
                 for ids in chunks(sent):
                     session.execute(update(LabellingTask).where(LabellingTask.id.in_(ids)).values(values))
+        advance(len(batch))
     if server.prediction_counts(project.number).get(run.name):
         # An import leaves the project's version empty; without it the page shows no pre-label and keeps no order.
         # Of several versions the page shows this one: older ones stay, since removing them blocks people for seconds.

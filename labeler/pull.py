@@ -1,6 +1,6 @@
 """Answers in from people: whatever was made, changed, skipped or deleted since the last time, each change on record."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -68,11 +68,13 @@ def pull_annotations(
     accept_deletions: bool = False,
     full: bool = False,
     settled: dict[int, int] | None = None,
+    advance: Callable[[int], None] = lambda _: None,
 ) -> PullReport:
     """Take in every answer that changed since the last pull, or all where `full` says so.
 
     Where the server counts other answers than we know of, all are read too. `settled` remembers, by project, what was
-    unaccounted for after that: so whoever pulls again and again does not read all each time.
+    unaccounted for after that: so whoever pulls again and again does not read all each time. `advance` is told how many
+    tasks are read.
 
     Raises LabelStudioError, and takes nothing away, when the project is gone, or when more than a few tasks or answers
     have vanished and `accept_deletions` does not say that this was meant.
@@ -84,13 +86,13 @@ def pull_annotations(
     adopted = adopt(dataset, server, project, stock)
     report.doubled = adopted.doubled
     since = None if full or adopted.found else project.pulled_until
-    _read(dataset, server, project, since, report, accept_deletions=accept_deletions)
+    _read(dataset, server, project, since, report, advance, accept_deletions=accept_deletions)
     if since is not None and not report.annotations:
         settled = {} if settled is None else settled
         if unaccounted(dataset, project, stock) != settled.get(project.id, 0):
             # Whatever it was (a clock set back, answers moved by an action of the server's): what it says has changed
             # is not all that has.
-            _read(dataset, server, project, None, report, accept_deletions=accept_deletions)
+            _read(dataset, server, project, None, report, advance, accept_deletions=accept_deletions)
         settled[project.id] = unaccounted(dataset, project, stock)
     _look_again(dataset, report)
     if learn_names(dataset, server):
@@ -109,6 +111,7 @@ def _read(
     project: LabellingProject,
     since: datetime | None,
     report: PullReport,
+    advance: Callable[[int], None],
     *,
     accept_deletions: bool,
 ) -> None:
@@ -121,6 +124,7 @@ def _read(
                 for key in release_keys(session, found):
                     vanished.pop(key, None)
                 _count(report, record(session, found))
+            advance(len(tasks))
     _take_away(dataset, project, list(vanished.values()), report, accept_deletions=accept_deletions)
 
 

@@ -4,7 +4,7 @@ A task's row is written before the task is sent, and completed by its number aft
 a reply was lost: then the server is asked what it has, before anything is sent again.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -31,12 +31,17 @@ class PushReport:
 
 
 def push_tasks(
-    dataset: Dataset, server: Server, project: LabellingProject, images: Sequence[int], control: Collection[int] = ()
+    dataset: Dataset,
+    server: Server,
+    project: LabellingProject,
+    images: Sequence[int],
+    control: Collection[int] = (),
+    advance: Callable[[int], None] = lambda _: None,
 ) -> PushReport:
     """Make a task for each image, in this order, that has none yet. A task deleted on the server is not made again.
 
-    Of these, the images of `control` were drawn at random, which is put on record. Raises LabelStudioError when so many
-    tasks are gone there that a person has to say whether that was meant.
+    Of these, the images of `control` were drawn at random, which is put on record; `advance` is told how many are done.
+    Raises LabelStudioError when so many tasks are gone there that a person has to say whether that was meant.
     """
     interrupted = bool(unconfirmed(dataset, project))
     withdraw_tasks(dataset, server, project)
@@ -48,6 +53,7 @@ def push_tasks(
     for batch in chunks(without_task(dataset, project, images), _BATCH):
         _announce(dataset, project, batch, control, uploads)
         created += _send(dataset, server, project)
+        advance(len(batch))
     if interrupted and created:
         _take_stock(dataset, server, project)  # the request that broke off may have been served in the meantime
     return PushReport(created, found)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from curate.dedup.layout import NAME, PARTS
 from curate.edit import set_value
+from curate.progress import Telling
 from curate.project import Project, open_project
 from curate.queue import arrange
 from curate.queue.embeddings import shelf
@@ -84,7 +85,7 @@ def test_what_the_run_saw_is_done_without_and_said(undecided: Project) -> None:
     for file in (undecided.private / features.FOLDER).iterdir():
         file.write_bytes(b"x")
     said: list[str] = []
-    assert ids(choose(undecided, 4, say=said.append)) == ids(choose(undecided, 4, strategy="margin"))
+    assert ids(choose(undecided, 4, progress=Telling(said.append))) == ids(choose(undecided, 4, strategy="margin"))
     assert said == ["what run r1 saw in the images is not kept: chosen by margin, not by auto"]
 
 

@@ -163,5 +163,5 @@ def next_(
     from curate.cli import show
     from curate.select import choose
 
-    choices = choose(around.project(), count, strategy=strategy, say=around.progress.say)
+    choices = choose(around.project(), count, strategy=strategy, progress=around.progress)
     return Outcome({"images": [asdict(choice) for choice in choices]}, show.choices(choices))

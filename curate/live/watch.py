@@ -13,7 +13,7 @@ from curate.live.learning import Failed, Learner, Trained
 from curate.live.model import BestRun
 from curate.live.pulse import POLL_SECONDS, QUIET_SECONDS, Pulse
 from curate.live.standing import alone, answers_since, standing
-from curate.progress import QUIET, Progress
+from curate.progress import QUIET, Progress, Telling
 from curate.project import Project
 from db.errors import LabelStudioError
 from db.models.base import now
@@ -171,7 +171,7 @@ class Watch:
         enough = standing(self.desk).open_tasks >= max(1, self.options.batch // 2)
         if enough or time.monotonic() < self._fill_after:
             return
-        made = self.desk.push(self.options.batch, progress=self._progress)
+        made = self.desk.push(self.options.batch, progress=Telling(self._say))
         self.report.pushed += made.created
         self.report.prelabelled += made.prelabelled
         if made.created or made.found:
