@@ -29,7 +29,8 @@ _PAGE = """<View style="display:flex;flex-wrap:wrap;gap:24px;align-items:flex-st
   </View>
   <View style="flex:0 0 310px;max-height:calc(100vh - 160px);overflow-y:auto">
     <Choices name="{control}" toName="{image}" choice="single-radio" showInline="false"
-             required="true" requiredMessage="Pick an answer, or skip the image.">
+             required="true"
+             requiredMessage="Pick an answer, or skip the image. The key of what is selected takes it away.">
 {choices}
     </Choices>
   </View>

@@ -30,7 +30,10 @@ def guide(classes: Sequence[str], hotkeys: Mapping[str, str], examples: Mapping[
         )
         for name, key in answers(classes, hotkeys).items()
     ]
-    how = "<p>Pick what the picture shows, by mouse or key; Ctrl+Enter submits. Not sure? Skip it.</p>"
+    how = (
+        "<p>Pick what the picture shows, by mouse or key; Ctrl+Enter submits. If the right answer is selected already,"
+        " submit it: its key would take it away. Not sure? Skip it.</p>"
+    )
     return f"{_MARK}{how}{''.join(rows)}</div>"
 
 
