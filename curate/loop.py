@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from sqlalchemy import select
+
 from curate.crawl.refill import refill
 from curate.labelling import Labelling
 from curate.live.standing import alone, standing
@@ -12,10 +14,12 @@ from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.rounds.account import RoundReport, round_of
 from curate.split import split
-from curate.training import options_from, train_run
+from curate.training import check_network, options_from, train_run
 from db.errors import DatasetError
+from db.models import Image
 
 _POLL_SECONDS = 3.0
+_NOTHING = "there is nothing to label; bring images in with `curate crawl` or `curate import`"
 
 
 def _pause() -> None:
@@ -36,16 +40,25 @@ def loop(
 
     `pause` passes the time between two looks for labels. With `crawl`, classes that are short are looked for in the web
     before more is handed out. A loop that was stopped is gone on with by running it again. Raises DatasetError when
-    there is nothing to label, or another loop or watch is at it.
+    there is nothing to label, or another loop or watch is at it; and TrainerError for a network that cannot be had,
+    before anybody labels for it.
     """
     with alone(project):
+        if not _images(project):
+            raise DatasetError(_NOTHING)
+        check_network(project)
         desk.start(progress)
         desk.pull()
         stands = standing(desk)
         if not stands.open_tasks and not desk.push(batch, progress=progress).created and not stands.labels:
-            raise DatasetError("there is nothing to label; bring images in with `curate crawl` or `curate import`")
+            raise DatasetError(_NOTHING)
         for number in range(1, rounds + 1):
             yield _round(project, desk, number, batch, progress, pause, crawl=crawl)
+
+
+def _images(project: Project) -> bool:
+    with project.database.read() as session:
+        return session.scalar(select(Image.id).limit(1)) is not None
 
 
 def _round(
@@ -71,7 +84,7 @@ def _round(
 
 def _wait_for_labels(desk: Labelling, batch: int, progress: Progress, pause: Callable[[], None]) -> None:
     """Pull until a batch of labels is there, or all that was handed out is answered."""
-    with progress.task("waiting for labels", batch, "labels") as task:
+    with progress.task(f"waiting for labels at {desk.status().url}", batch, "labels") as task:
         shown = 0
         while True:
             desk.pull()

@@ -18,7 +18,7 @@ from db.errors import DatasetError
 from db.faults import fault
 from db.models import Image, Run, RunState, Side, Snapshot, SnapshotItem
 from db.models.base import now
-from trainer import parallel
+from trainer import network, parallel
 from trainer.errors import DivergedError, ManifestError, WeightsError
 from trainer.manifest import Item, Manifest
 from trainer.options import TrainOptions
@@ -65,6 +65,17 @@ def options_from(
         "init": _init(init, Path.cwd()) if init else _init(configured, project.root),
     }
     return TrainOptions(**values | {k: v for k, v in given.items() if v is not None}, recipe=chosen)
+
+
+def check_network(project: Project) -> None:
+    """Make the network that would be trained, with its first weights: fetched where they are torchvision's.
+
+    Raises TrainerError where `curate train` would, and in the same words.
+    """
+    options = options_from(project)
+    network.pick_device(options.device)
+    made = network.build(options.arch, len(project.settings.classes), options.size, options.recipe.head)
+    network.initialise(made, options.arch, options.init)
 
 
 def options_for(project: Project, images: int, seed: int | None = None) -> TrainOptions:
