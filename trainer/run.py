@@ -123,6 +123,8 @@ def _learn(
             save(folder, state, manifest, options)
             watcher.saved("checkpoint")
             last_saved = time.monotonic()
+    if state.epoch < options.epochs and crew.leads:
+        watcher.say(f"stopped after epoch {state.epoch} of {options.epochs}: none was better since {state.best_epoch}")
 
 
 def _load(
