@@ -263,7 +263,7 @@ def test_the_status_of_a_crawl_tells_what_queries_bring(project: Project, web: W
     assert [(one["name"], one["lacks"]) for one in found["short"]] == [("Green", 50), ("Red", 42)]
     shown = cli("status", "--crawl", cwd=project.root, check=True).out
     assert "Red 1.00 (0.68 to 1.00)" in shown
-    assert f"first at openverse for '{GOOD}'" in shown
+    assert f"{GOOD} (openverse)" in shown
 
 
 def test_of_many_queries_those_that_brought_most_are_shown() -> None:

@@ -44,8 +44,7 @@ def status(found: "Status") -> RenderableType:
         table.add_row(Text(name), str(counts.images), f"{counts.labelled}/{counts.target}", bar)
     lines = [
         f"{found.images} images, {found.duplicates} of them near-duplicates of others, {found.set_aside} set aside;"
-        f" {found.unlabelled} wait for a label"
-        + (f", {found.conflicts} labels in conflict" if found.conflicts else ""),
+        f" {found.unlabelled} wait for a label" + (f", in conflict: {found.conflicts}" if found.conflicts else ""),
     ]
     if found.others:
         said = ", ".join(f"{name.replace('_', ' ')} {n}" for name, n in sorted(found.others.items()))
@@ -165,7 +164,7 @@ def predictions(report: "PredictReport") -> RenderableType:
 def choices(found: Sequence["Choice"]) -> RenderableType:
     """One row an image."""
     if not found:
-        return Text("everything is labelled")
+        return Text("no image waits for a label; `curate crawl` and `curate import` bring more")
     table = table_of("image", "why", "file", numbers=("image",))
     for choice in found:
         table.add_row(str(choice.id), Text(choice.why), Text(choice.path))

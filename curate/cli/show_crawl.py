@@ -1,6 +1,6 @@
 """What people read of a crawl, and its JSON."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -110,8 +110,8 @@ def account(found: "Account") -> RenderableType:
     ]
     more = len(found.queries) - _QUERIES
     lines = [f"and {more} more queries: --json has them all", *lines] if more > 0 else lines
-    lines += [_short(one) for one in found.short]
-    return Group(table, "", _queries(found), *(Text(line) for line in lines))
+    short = ["", _short(found.short), "`curate loop --crawl` looks for these"] if found.short else []
+    return Group(table, "", _queries(found), *(Text(line) for line in lines), *short)
 
 
 def _queries(found: "Account") -> Table:
@@ -137,12 +137,17 @@ def _share(came: "Returns | None") -> Text:
     return Text(f"{name} {share.value:.2f} ({low:.2f} to {high:.2f})")
 
 
-def _short(one: "Shortage") -> str:
-    first = f"{one.name} lacks {one.lacks} labels, and {one.expected:.0f} are to be expected of what waits"
-    if not one.queries:
-        return f"{first}; none of its queries brings any"
-    best = one.queries[0]
-    return f"{first}: `curate loop --crawl` looks for {one.want} images, first at {best.source} for {best.query!r}"
+def _short(found: "Sequence[Shortage]") -> Table:
+    """One row a class that is short: what it lacks, what waits will bring of it, and what is looked for, and where."""
+    numbers = ("labels lacking", "expected of what waits", "images to find")
+    table = Table(box=None, pad_edge=False)
+    for header in ("short", *numbers, "first by"):
+        table.add_column(header, justify="right" if header in numbers else "left")
+    for one in found:
+        best = f"{one.queries[0].query} ({one.queries[0].source})" if one.queries else "none of its queries brings any"
+        want = str(one.want) if one.queries else ""
+        table.add_row(Text(one.name), str(one.lacks), f"{one.expected:.0f}", want, Text(best))
+    return table
 
 
 def health(found: "list[Health]") -> RenderableType:
