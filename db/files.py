@@ -1,6 +1,7 @@
 """The one way in which bytes reach the disk."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from pathlib import Path
 from db.errors import StoreError
 from db.faults import fault
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 TEMPORARY = ".curate-tmp-"
 """How the name of a file that is not whole yet begins; the number of the process that writes it follows."""
 
@@ -66,7 +68,15 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         what = error.strerror or str(error)
-        raise StoreError(f"cannot write {path}: {what}. Make room there, then run it again.") from error
+        raise StoreError(f"cannot write {path}: {what}. {_advice(error)}") from error
+
+
+def _advice(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "Make room there, then run it again."
+    if error.errno == errno.EISDIR:
+        return "Name a file, not a folder."
+    return "Look whether its folder is there and may be written to."
 
 
 def _make(*folders: Path) -> None:

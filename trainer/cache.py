@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainer.errors import ManifestError, TrainerError
-from trainer.files import digest, sweep, temporary, write_json
+from trainer.errors import ManifestError
+from trainer.files import cannot_write, digest, sweep, temporary, write_json
 from trainer.manifest import Item
 from trainer.pixels import to_rgb
 from trainer.watch import SILENT, Watcher
@@ -65,9 +65,7 @@ def load(items: Sequence[Item], side: int, folder: Path, watcher: Watcher = SILE
             sweep(folder)
             _build(path, items, side, watcher)
         except OSError as error:
-            raise TrainerError(
-                f"cannot write {path}: {error.strerror or error}. Make room there, then run it again."
-            ) from error
+            raise cannot_write(path, error) from error
         _tidy(folder, side)
     os.utime(path)
     return np.memmap(path, np.uint8, "r", shape=shape)

@@ -4,6 +4,7 @@ The same few lines as `db.files`, on purpose: this library must run where nothin
 """
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -13,6 +14,7 @@ from typing import Any
 
 from trainer.errors import TrainerError
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 TEMPORARY = ".curate-tmp-"
 """How the name of a file that is not whole yet begins; the number of the process that writes it follows."""
 
@@ -36,6 +38,13 @@ def sweep(folder: Path) -> None:
             continue
 
 
+def cannot_write(path: Path, error: OSError) -> TrainerError:
+    """What is told of a file that the disk refuses."""
+    full = "Make room there, then run it again."
+    advice = full if error.errno in _FULL else "Look whether its folder is there and may be written to."
+    return TrainerError(f"cannot write {path}: {error.strerror or error}. {advice}")
+
+
 def write(path: Path, data: bytes) -> None:
     """Put `data` at `path` atomically. Raises TrainerError naming the path when the disk refuses."""
     unfinished = None
@@ -54,8 +63,7 @@ def write(path: Path, data: bytes) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        what = error.strerror or str(error)
-        raise TrainerError(f"cannot write {path}: {what}. Make room there, then run it again.") from error
+        raise cannot_write(path, error) from error
     finally:
         if unfinished is not None:
             with contextlib.suppress(OSError):

@@ -18,6 +18,8 @@ from curate.progress import QUIET, Task
 _EVERY_SECONDS = 10.0
 """Between two lines where nobody watches: enough for a log, too few to fill it."""
 _MOMENT_SECONDS = 1.0
+_SHORTEST_BAR, _LONGEST_BAR, _WORDS = 5, 40, 75
+"""Of a terminal's width names and numbers have so much before the bar has any more."""
 _WHOLE = 99.95
 """From here on a rate is told without decimals."""
 
@@ -40,9 +42,12 @@ class Terminal:
 
     @contextmanager
     def _bar(self, name: str, total: int | None, unit: str) -> Iterator[Task]:
-        columns = (SpinnerColumn(), _Word("name"), BarColumn(), _Count(), _Time(), _Word("note"))
+        bar = BarColumn(bar_width=min(_LONGEST_BAR, max(_SHORTEST_BAR, self.console.width - _WORDS)))
+        columns = (SpinnerColumn(), _Word("name"), bar, _Count(), _Time(), _Word("note"))
         with Progress(*columns, console=self.console, transient=False) as shown:
-            yield _Bar(shown, shown.add_task("", total=total, name=name, unit=unit, note=""))
+            task = _Bar(shown, shown.add_task("", total=total, name=name, unit=unit, note=""))
+            yield task
+            task.end()
 
 
 class _Word(ProgressColumn):
@@ -105,6 +110,11 @@ class _Bar:
 
     def note(self, text: str) -> None:
         self.shown.update(self.number, note=text)  # type: ignore[arg-type]
+
+    def end(self) -> None:
+        """Leave what was counted to be read; of work without a count there is nothing to read."""
+        (task,) = self.shown.tasks
+        self.shown.update(self.number, visible=bool(task.completed or task.total))  # type: ignore[arg-type]
 
 
 @contextmanager
