@@ -134,10 +134,20 @@ def _data(found: "dict[str, ClassStanding]") -> dict[str, object]:
 def _table(found: "dict[str, ClassStanding]") -> "Table":
     from rich.text import Text
 
-    from curate.cli.show import table_of
+    from curate.cli.rows import table_of
 
-    table = table_of("class", "key", "images", "labelled", "queries", "once called", numbers=("images", "labelled"))
+    table = table_of(
+        "class",
+        "key",
+        "images",
+        "labelled",
+        "queries",
+        "once called",
+        numbers=("images", "labelled"),
+        prose=("queries", "once called"),
+    )
     for name, one in found.items():
-        queries, former = ", ".join(one.queries), ", ".join(one.former)
+        queries = one.queries[0] + (f" and {len(one.queries) - 1} more" if len(one.queries) > 1 else "")
+        former = ", ".join(one.former)
         table.add_row(Text(name), one.hotkey or "", str(one.images), str(one.labelled), Text(queries), Text(former))
     return table

@@ -57,7 +57,7 @@ def distill(
 
 def _shown(report: "DistillReport") -> "RenderableType":
     """Teacher and student, a row each."""
-    from curate.cli.show import table_of
+    from curate.cli.rows import table_of
 
     table = table_of("", "run", "parameters", "MB", "images/s", "accuracy", numbers=("parameters", "MB", "images/s"))
     for name, one in (("teacher", report.teacher), ("student", report.student)):

@@ -75,10 +75,10 @@ def _shown(report: "ExplainReport") -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
-    from curate.cli.show import table_of
+    from curate.cli.rows import table_of
     from curate.heat import percent
 
-    table = table_of("picture", "label", "score", "told apart from", "", numbers=("score",))
+    table = table_of("picture", "label", "score", "told apart from", "", numbers=("score",), prose=("",))
     for one in report.explanations:
         reading, after = one.reading, one.under_scribble
         notes = ["none of these, only the nearest"] if reading.outside else []

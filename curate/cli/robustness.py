@@ -60,7 +60,7 @@ def _text(report: "RobustnessReport") -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
-    from curate.cli.show import table_of
+    from curate.cli.rows import table_of
     from trainer.corrupt import CORRUPTIONS
 
     levels = ("mildest", "mild", "middle", "hard", "hardest")

@@ -1,14 +1,14 @@
 """What people read on stdout, and the JSON where it is not simply the report."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
 from curate.cli import show_crawl
+from curate.cli.rows import table_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,14 +26,6 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 _BAR_WIDTH = 30
-
-
-def table_of(*headers: str, numbers: Iterable[str] = ()) -> Table:
-    """Give a table without lines; columns named in `numbers` are set to the right."""
-    table = Table(box=None, pad_edge=False)
-    for header in headers:
-        table.add_column(header, justify="right" if header in numbers else "left")
-    return table
 
 
 def status(found: "Status") -> RenderableType:
@@ -153,7 +145,7 @@ def trained_seeds(report: "SeedsReport") -> RenderableType:
 
 def predictions(report: "PredictReport") -> RenderableType:
     """One row a picture."""
-    table = table_of("picture", "label", "score", "", numbers=("score",))
+    table = table_of("picture", "label", "score", "", numbers=("score",), prose=("",))
     for p in report.predictions:
         said = f"none of these, nearest {p.nearest} ({p.score:.2f})" if p.outside else ""
         label, score = ("", "") if p.outside else (p.label, f"{p.score:.3f}")
@@ -165,7 +157,7 @@ def choices(found: Sequence["Choice"]) -> RenderableType:
     """One row an image."""
     if not found:
         return Text("no image waits for a label; `curate crawl` and `curate import` bring more")
-    table = table_of("image", "why", "file", numbers=("image",))
+    table = table_of("image", "why", "file", numbers=("image",), prose=("why",))
     for choice in found:
         table.add_row(str(choice.id), Text(choice.why), Text(choice.path))
     return table

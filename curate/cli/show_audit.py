@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from curate.cli.show import table_of
+from curate.cli.rows import table_of
 
 if TYPE_CHECKING:
     from curate.audit.annotators import Annotator
@@ -61,7 +61,7 @@ def _annotator(one: "Annotator") -> dict[str, Any]:
 
 def labels(report: "AuditReport", output: Path | None, sent: "Sent | None") -> RenderableType:
     """The worst, then how many there are, then who errs."""
-    table = table_of("image", "label", "perhaps", "score", "why", numbers=("image", "score"))
+    table = table_of("image", "label", "perhaps", "score", "why", numbers=("image", "score"), prose=("why",))
     for issue in report.issues[:_SHOWN]:
         finding = issue.finding
         row = (str(finding.id), finding.label, finding.suggested, f"{finding.score:.2f}", finding.reason)
@@ -125,7 +125,7 @@ def catalogue_data(report: "CatalogueReport", output: Path | None) -> dict[str, 
 
 def catalogue(report: "CatalogueReport", output: Path | None) -> RenderableType:
     """The worst offers, then what could not be judged."""
-    table = table_of("row", "image", "claimed", "perhaps", "score", "why", numbers=("row", "score"))
+    table = table_of("row", "image", "claimed", "perhaps", "score", "why", numbers=("row", "score"), prose=("why",))
     for issue in report.issues[:_SHOWN]:
         row = (
             str(issue.offer.row),

@@ -5,8 +5,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
+
+from curate.cli.rows import Rows, table_of
 
 if TYPE_CHECKING:
     from curate.crawl.account import Account
@@ -95,9 +96,7 @@ def _returns_data(one: "Returns | None") -> dict[str, Any]:
 def account(found: "Account") -> RenderableType:
     """One row a class and source, one a query, then what is short."""
     columns = ("found", "stored", "duplicate", "refused", "failed", "open")
-    table = Table(box=None, pad_edge=False)
-    for header in ("class", "source", *columns):
-        table.add_column(header, justify="right" if header in columns else "left")
+    table = table_of("class", "source", *columns, numbers=columns)
     for row in found.rows:
         counts = (row.found, row.stored, row.duplicate, row.refused, row.failed, row.open)
         table.add_row(Text(row.class_name or "-"), Text(row.source), *map(str, counts))
@@ -114,11 +113,9 @@ def account(found: "Account") -> RenderableType:
     return Group(table, "", _queries(found), *(Text(line) for line in lines), *short)
 
 
-def _queries(found: "Account") -> Table:
+def _queries(found: "Account") -> Rows:
     numbers = ("pages", "shown", "new", "images", "labelled")
-    table = Table(box=None, pad_edge=False)
-    for header in ("query", "source", *numbers, "of its class"):
-        table.add_column(header, justify="right" if header in numbers else "left")
+    table = table_of("query", "source", *numbers, "of its class", numbers=numbers, prose=("query", "of its class"))
     for one in found.queries[:_QUERIES]:
         came = one.returns
         counts = (one.pages, one.shown, one.fresh, came.images if came else 0, came.labelled if came else 0)
@@ -137,12 +134,10 @@ def _share(came: "Returns | None") -> Text:
     return Text(f"{name} {share.value:.2f} ({low:.2f} to {high:.2f})")
 
 
-def _short(found: "Sequence[Shortage]") -> Table:
+def _short(found: "Sequence[Shortage]") -> Rows:
     """One row a class that is short: what it lacks, what waits will bring of it, and what is looked for, and where."""
     numbers = ("labels lacking", "expected of what waits", "images to find")
-    table = Table(box=None, pad_edge=False)
-    for header in ("short", *numbers, "first by"):
-        table.add_column(header, justify="right" if header in numbers else "left")
+    table = table_of("short", *numbers, "first by", numbers=numbers, prose=("first by",))
     for one in found:
         best = f"{one.queries[0].query} ({one.queries[0].source})" if one.queries else "none of its queries brings any"
         want = str(one.want) if one.queries else ""

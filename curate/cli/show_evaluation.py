@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from curate.cli.show import table_of
+from curate.cli.rows import table_of
 
 if TYPE_CHECKING:
     from curate.comparing import Asked, Comparison, Said

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from curate.cli.show import table_of
+from curate.cli.rows import table_of
 
 if TYPE_CHECKING:
     from curate.people.accept import AcceptReport
@@ -203,7 +203,7 @@ def accepted(report: "AcceptReport") -> RenderableType:
 
 def review(report: "ReviewReport") -> RenderableType:
     """Images to decide, with what is said of each."""
-    table = table_of("image", "why", "answers")
+    table = table_of("image", "why", "answers", prose=("why", "answers"))
     for image in report.images[:_SHOWN]:
         answers = ", ".join(f"{person}: {label}" for person, label in image.answers.items())
         table.add_row(str(image.id), Text(": ".join(filter(None, (image.reason, image.detail)))), Text(answers))

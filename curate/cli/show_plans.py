@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from curate.cli.show import table_of
+from curate.cli.rows import table_of
 from labeler.foresee import Change, PullPlan, PushPlan
 
 _SHOWN = 20

@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
+
+from curate.cli.rows import table_of
 
 if TYPE_CHECKING:
     from curate.quality.account import Account
@@ -23,9 +24,8 @@ def account(found: "Account") -> RenderableType:
     shown = sorted(found.images, key=lambda poor: poor.in_use)[:_SHOWN]
     if not shown:
         return Text("\n".join(lines))
-    table = Table(box=None, pad_edge=False)
-    for header in ("image", "reason", "value", "threshold", "", "file"):
-        table.add_column(header, justify="right" if header in {"image", "value", "threshold"} else "left")
+    numbers = ("image", "value", "threshold")
+    table = table_of("image", "reason", "value", "threshold", "", "file", numbers=numbers)
     for poor in shown:
         use = "in use" if poor.in_use else ""
         table.add_row(str(poor.id), poor.reason, _number(poor.value), _number(poor.threshold), use, Text(poor.path))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from curate.cli.show import share, table_of
+from curate.cli.rows import table_of
+from curate.cli.show import share
 
 if TYPE_CHECKING:
     from curate.rounds.account import ClassGain, Forecast, LoopAccount, RoundReport

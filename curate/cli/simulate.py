@@ -97,7 +97,7 @@ def _text(report: "SimulationReport") -> "RenderableType":
     from rich.console import Group
     from rich.text import Text
 
-    from curate.cli.show import table_of
+    from curate.cli.rows import table_of
     from curate.simulation.summary import accuracies, against_random, mean_of, shown_rounds
     from curate.strategies import RANDOM
 
