@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from curate.cli.main import run
+from curate.crawl.plan import mistakable, targets
 from curate.project import Project
 from tests.conftest import Cli, Ran
 from tests.environment import clean_env
@@ -115,6 +116,12 @@ def test_a_wrong_request_is_told_in_one_line(here: Cli, project: Project, argume
     before = tree(project.root)
     assert words in told(here(*arguments.split(), cwd=project.root))
     assert tree(project.root) == before
+
+
+def test_a_query_that_nearly_is_a_class_is_told(project: Project) -> None:
+    """It is asked for as it stands, since anything can be; but whoever misspelt a class hears of it."""
+    wanted = targets(project, ["gren", "green guitar", "blue"], ["openverse"], 5)
+    assert mistakable(project, wanted) == {"gren": "Green"}
 
 
 def tree(folder: Path) -> dict[str, bytes]:

@@ -61,7 +61,7 @@ def crawl(
     from curate.cli import show_crawl
     from curate.crawl.crawl import CrawlOptions
     from curate.crawl.crawl import crawl as run
-    from curate.crawl.plan import targets
+    from curate.crawl.plan import mistakable, targets
     from curate.crawl.sources import Credentials, make
     from curate.rights import Policy
 
@@ -71,6 +71,8 @@ def crawl(
     finders = [make(name, settings, Credentials.of(os.environ)) for name in names]
     options = CrawlOptions(Policy(licence or settings.licence), recheck)
     wanted = targets(project, what or [], names, most, recheck=recheck)
+    for query, near in mistakable(project, wanted).items():
+        around.progress.say(f"{query!r} is no class, and is searched for as it stands; did you mean {near!r}?")
     report = run(project, wanted, finders, options, around.progress)
     failed = bool(report.failed or report.problems)
     return Outcome(show_crawl.crawl_data(report), show_crawl.crawl(report), SOME_FAILED if failed else 0)

@@ -45,10 +45,13 @@ def status(found: "Status") -> RenderableType:
         lines.append(f"{found.accepted} more are as a run says, accepted unseen")
     if found.candidates:
         lines.append("addresses: " + ", ".join(f"{state} {n}" for state, n in sorted(found.candidates.items())))
-    for run in found.runs:
+    failed = sum(run.state == "failed" for run in found.runs)
+    for run in (run for run in found.runs if run.state != "failed"):
         accuracy = "" if run.validation_accuracy is None else f", validation accuracy {run.validation_accuracy:.3f}"
         mark = "  ← answers now" if run.best else ""
         lines.append(f"run {run.name}: {run.state} on split {run.snapshot}{accuracy}{mark}")
+    if failed:
+        lines.append(f"runs that failed: {failed}")
     return Group(table, "", *(Text(line) for line in lines))
 
 

@@ -1,13 +1,18 @@
 """From what a user asks for to what is crawled: classes by name, free queries, and every class that is short."""
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import replace
 
+from curate.config import class_key
 from curate.crawl.report import Target
 from curate.crawl.sources import searches
 from curate.project import Project
 from curate.status import ClassStatus, status
 from db.errors import ConfigError, DatasetError
+
+_NEAR = 0.8
+"""Of difflib's likeness: "telecastr" is nearly "Telecaster", and "telecaster guitar" is a query of its own."""
 
 
 def targets(
@@ -33,6 +38,16 @@ def targets(
     else:
         found = [_target(project, name, ids, stands, most, is_list=bool(lists)) for name in what]
     return [replace(target, want=None) for target in found] if recheck else found
+
+
+def mistakable(project: Project, targets: Sequence[Target]) -> dict[str, str]:
+    """Give queries that nearly are the name of a class, each with that class: perhaps it was meant."""
+    known = {class_key(one.name): one.name for one in project.settings.classes}
+    found = {}
+    for target in targets:
+        if target.class_id is None and (near := difflib.get_close_matches(class_key(target.name), known, 1, _NEAR)):
+            found[target.name] = known[near[0]]
+    return found
 
 
 def _target(
