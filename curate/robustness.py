@@ -87,7 +87,7 @@ def _named(only: Sequence[str]) -> list[str]:
 
 def _check_plot(plot: Path | None) -> None:
     if plot is not None and (plot.suffix.lower() != ".png" or plot.is_dir()):
-        raise ConfigError(f"cannot draw into {plot}; give -o a file that ends in .png")
+        raise ConfigError(f"cannot draw into {plot}; name a file that ends in .png")
 
 
 def _report(run: str, found: Robustness, plot: Path) -> RobustnessReport:

@@ -98,6 +98,8 @@ def test_outside_any_project_commands_say_so(here: Cli, tmp_path: Path, path: st
         ("train", "make one with `curate split`"),
         ("export tarball out", "no format 'tarball'; there is: imagefolder, csv"),
         ("export csv out", "make one with `curate split`"),
+        ("audit -o images", "file 'images' is a directory"),
+        ("dedup --review -o images", "file 'images' is a directory"),
         ("loop", "bring images in with `curate crawl` or `curate import`"),
         ("crawl --licence opn", "'--licence': 'opn' is not one of 'any', 'open', 'commercial'"),
         ("predict", "which pictures?"),

@@ -224,7 +224,7 @@ def matches(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
         (["--budget", "37"], "the split has 36 images to learn from"),
         (["--seeds", "0"], "greater than or equal to 1"),
         (["--mode", "quick"], "'quick'"),
-        (["-o", "plot.svg"], "give -o a file that ends in .png"),
+        (["-o", "plot.svg"], "name a file that ends in .png"),
     ],
 )
 def test_a_wrong_request_is_told_in_one_line(ready: Project, here: Cli, arguments: list[str], words: str) -> None:

@@ -26,7 +26,10 @@ def audit(
         typer.Option(min=0.0, max=1.0, metavar="S", help="Doubt every label from this score on; else as calibrated."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Also a page to look through the findings.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="FILE", dir_okay=False, help="Also a page to look through the findings."
+        ),
     ] = None,
     run: Annotated[
         str | None,

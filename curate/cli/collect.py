@@ -99,7 +99,11 @@ def dedup(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", metavar="FILE", help="The page of --review; else duplicates.html in the project."
+            "--output",
+            "-o",
+            metavar="FILE",
+            dir_okay=False,
+            help="The page of --review; else duplicates.html in the project.",
         ),
     ] = None,
     split: Annotated[

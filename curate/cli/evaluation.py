@@ -16,10 +16,12 @@ def register(app: typer.Typer) -> None:
 
 def evaluate(
     around: Surroundings,
-    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name or number; else the best.")] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The page; else report.html in the run's folder."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", dir_okay=False, help="The page; else report.html in the run's folder."
+        ),
     ] = None,
 ) -> Outcome:
     """Write a run's report: curves, confusion matrix, calibration, and the pictures it gets wrong."""
@@ -36,7 +38,13 @@ def compare(
     second: Annotated[str, typer.Argument(metavar="RUN", help="The name of another.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="Write a page with the pictures on which they differ."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            dir_okay=False,
+            help="Write a page with the pictures on which they differ.",
+        ),
     ] = None,
 ) -> Outcome:
     """Say whether one run is better than another, on images that both held out (McNemar's test)."""

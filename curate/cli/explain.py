@@ -28,7 +28,7 @@ def explain(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="A .png or .jpg; else explained.png in the project."),
     ] = None,
-    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name or number; else the best.")] = None,
     against: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Why the answer and not CLASS; else the runner-up.")
     ] = None,

@@ -203,7 +203,7 @@ def accept(
     check: Annotated[
         float, typer.Option(min=0.0, max=1.0, metavar="SHARE", help="Share that people are to look at.")
     ] = 0.1,
-    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name or number; else the best.")] = None,
     undo: Annotated[bool, typer.Option("--undo", help="Withdraw everything that was accepted instead.")] = False,
 ) -> Outcome:
     """Take a run at its word for unlabelled images, wherever it is right often enough on the held-out ones.
@@ -244,7 +244,7 @@ def review(
 
 def prelabel(
     around: Surroundings,
-    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name or number; else the best.")] = None,
 ) -> Outcome:
     """Predict everything unlabelled, and show it in Label Studio, the least sure first."""
     from dataclasses import asdict

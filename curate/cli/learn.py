@@ -79,7 +79,7 @@ def predict(
     listed: Annotated[
         Path | None, typer.Option("--from", metavar="FILE", help="A list of paths, one a line; - is stdin.")
     ] = None,
-    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name or number; else the best.")] = None,
     backend: Annotated[
         str, typer.Option(metavar="auto|torch|openvino", help="What computes; openvino on a CPU alone.")
     ] = "auto",
@@ -128,7 +128,7 @@ def _stdin() -> list[str]:
 def export_model(
     around: Surroundings,
     file: Annotated[Path, typer.Argument(metavar="FILE.onnx", help="Where; FILE.onnx.json is put beside it.")],
-    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name or number; else the best.")] = None,
 ) -> Outcome:
     """Write a run's network as ONNX for other programs: bytes of pictures in, calibrated probabilities out.
 

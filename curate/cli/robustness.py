@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def robustness(
     around: Surroundings,
-    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name; else the best.")] = None,
+    run: Annotated[str | None, typer.Option(metavar="R", help="A run's name or number; else the best.")] = None,
     plot: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Where the plot goes, a PNG; else into the run's folder."),

@@ -20,7 +20,7 @@ _MARKERS = "os^Dv<>P"
 def check(output: Path | None) -> None:
     """Raise ConfigError for a file that no plot can go into."""
     if output is not None and (output.suffix.lower() != ".png" or output.is_dir()):
-        raise ConfigError(f"cannot draw into {output}; give -o a file that ends in .png")
+        raise ConfigError(f"cannot draw into {output}; name a file that ends in .png")
 
 
 def draw(curves: Curves, whole: float, pool: int, validation: int) -> bytes:
