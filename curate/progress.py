@@ -47,7 +47,11 @@ class Telling(Quiet):
     """Tells lines, and shows no work: for what goes on beside other work that is shown."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
-        self.say = tell  # type: ignore[method-assign]
+        self._tell = tell
+
+    def say(self, message: str) -> None:
+        """Tell it."""
+        self._tell(message)
 
 
 QUIET = Quiet()

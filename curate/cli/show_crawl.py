@@ -109,7 +109,9 @@ def account(found: "Account") -> RenderableType:
     ]
     more = len(found.queries) - _QUERIES
     lines = [f"and {more} more queries: --json has them all", *lines] if more > 0 else lines
-    short = ["", _short(found.short), "`curate loop --crawl` looks for these"] if found.short else []
+    short: list[RenderableType] = []
+    if found.short:
+        short = ["", _short(found.short), "`curate loop --crawl` looks for these"]
     return Group(table, "", _queries(found), *(Text(line) for line in lines), *short)
 
 
