@@ -62,6 +62,11 @@ class Studio:
         """Whether there is a server to talk to, as far as can be told without asking it."""
         return self.environment.token is not None or self.local.running()
 
+    def require(self) -> None:
+        """Raise LabelStudioError unless a server answers: before long work whose end is to be sent there."""
+        with self.server() as server:
+            server.check()
+
     def job_settings(self) -> dict[str, str]:
         """Give the variables by which another process of curate finds the same server."""
         token = self.environment.token

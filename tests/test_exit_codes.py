@@ -100,6 +100,7 @@ def test_outside_any_project_commands_say_so(here: Cli, tmp_path: Path, path: st
         ("export csv out", "make one with `curate split`"),
         ("audit -o images", "file 'images' is a directory"),
         ("dedup --review -o images", "file 'images' is a directory"),
+        ("audit --send", "`curate label start`"),
         ("loop", "bring images in with `curate crawl` or `curate import`"),
         ("crawl --licence opn", "'--licence': 'opn' is not one of 'any', 'open', 'commercial'"),
         ("predict", "which pictures?"),

@@ -72,6 +72,8 @@ def _labels(around: Surroundings, asked: "Asked", most: int | None, output: Path
     from curate.cli.label import labelling
 
     desk = labelling(around)
+    if send:
+        desk.require()
     report = find(desk.project, asked, around.progress).worst(most)
     if output is not None:
         from curate.pages.audit import write_audit

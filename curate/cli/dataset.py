@@ -42,6 +42,7 @@ def init(
     project = create(folder.absolute(), preset, names)
     found = [c.name for c in project.settings.classes]
     text = f"{project.root}: {len(found)} classes ({', '.join(found)}). Its settings are in curate.toml."
+    text += "\nimages come in with `curate crawl` or `curate import DIR`, called in that folder"
     return Outcome({"project": str(project.root), "classes": found}, text)
 
 

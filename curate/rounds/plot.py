@@ -19,6 +19,7 @@ def draw(found: LoopAccount) -> bytes:
     import matplotlib as mpl  # noqa: PLC0415
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415
 
     out = io.BytesIO()
     with mpl.rc_context():
@@ -31,6 +32,7 @@ def draw(found: LoopAccount) -> bytes:
         _draw_rounds(axes, found.rounds)
         axes.set_title("validation accuracy", loc="left", fontsize=11, fontweight="bold")
         axes.set_xlabel("labels in the split")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.legend(frameon=False, fontsize=8, loc="upper left")
         axes.grid(alpha=0.3)
         axes.tick_params(labelsize=8)
@@ -44,7 +46,10 @@ def _draw_rounds(axes: Any, rounds: Sequence[RoundReport]) -> None:  # noqa: ANN
     labels, values = [one.used for one in held], [one.validation_accuracy for one in held]
     low, high = [one.right.interval[0] for one in held], [one.right.interval[1] for one in held]
     axes.fill_between(labels, low, high, color=_BLUE, alpha=0.15, linewidth=0)
-    axes.plot(labels, values, color=_BLUE, linewidth=1.5, marker="o", markersize=4, label="rounds, 95 %")
+    # One round alone has no band to be seen.
+    bars = [np.subtract(values, low), np.subtract(high, values)]
+    style = {"color": _BLUE, "linewidth": 1.5, "elinewidth": 1, "marker": "o", "markersize": 4}
+    axes.errorbar(labels, values, yerr=bars, label="rounds, 95 %", **style)
 
 
 def _draw_forecast(axes: Any, forecast: Forecast) -> None:  # noqa: ANN401 - matplotlib's
