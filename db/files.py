@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from db.errors import StoreError
@@ -35,11 +35,13 @@ def write_all_atomically(files: Mapping[Path, Data], mode: int = 0o644, temporar
     nothing left to do for the others.
     """
     written: list[tuple[Path, Path]] = []
+    made: set[Path] = set()
     try:
         for path, data in files.items():
             with _named(path):
                 folder = temporary_folder or path.parent
-                _make(folder, path.parent)
+                _make({folder, path.parent} - made)
+                made |= {folder, path.parent}
                 descriptor, name = tempfile.mkstemp(prefix=f"{TEMPORARY}{os.getpid()}-", dir=folder)
                 written.append((path, Path(name)))
                 _fill(descriptor, data, mode)
@@ -79,7 +81,7 @@ def _advice(error: OSError) -> str:
     return "Look whether its folder is there and may be written to."
 
 
-def _make(*folders: Path) -> None:
+def _make(folders: Iterable[Path]) -> None:
     for folder in folders:
         if not folder.is_dir():
             folder.mkdir(parents=True, exist_ok=True)

@@ -36,11 +36,9 @@ def layout(picture: Rgb) -> Vector:
 def without_frame(picture: Rgb) -> Rgb:
     """Cut off a margin of one colour on each side; again, for a frame within a frame. A view, nothing is copied."""
     for _ in range(3):
-        edge = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-        red, green, blue = cv2.split(cv2.absdiff(picture, np.full_like(picture, np.median(edge, axis=0))))
-        differs = cv2.max(cv2.max(red, green), blue) > _FRAME_TOLERANCE
-        rows = np.flatnonzero(differs.mean(axis=1) > _FRAME_SHARE)
-        columns = np.flatnonzero(differs.mean(axis=0) > _FRAME_SHARE)
+        as_rim = np.asarray(cv2.inRange(picture, *_rim_colours(picture)), np.uint8)
+        rows = np.flatnonzero(_share_outside(as_rim, 1) > _FRAME_SHARE)
+        columns = np.flatnonzero(_share_outside(as_rim, 0) > _FRAME_SHARE)
         if min(len(rows), len(columns)) < _SMALLEST_INSIDE:
             return picture
         inside = picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
@@ -49,6 +47,22 @@ def without_frame(picture: Rgb) -> Rgb:
         # Where a frame ends, a shrunk picture has a line of both colours: it would pass for the next edge.
         picture = inside[1:-1, 1:-1]
     return picture
+
+
+def _rim_colours(picture: Rgb) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Give the least and the most, by channel, of what passes for the median colour of a picture's rim."""
+    rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+    half = len(rim) // 2  # there is an even number of them
+    middle = np.partition(rim, [half - 1, half], axis=0)[half - 1 : half + 1].sum(axis=0) // 2
+    return tuple(middle - float(_FRAME_TOLERANCE)), tuple(middle + float(_FRAME_TOLERANCE))
+
+
+def _share_outside(mask: NDArray[np.uint8], axis: int) -> NDArray[np.float64]:
+    """Along an axis, the share of a mask that is 0, where it is 255 elsewhere."""
+    length = mask.shape[axis]
+    within = np.asarray(cv2.reduce(mask, axis, cv2.REDUCE_SUM, dtype=cv2.CV_32S)).ravel() // 255
+    share: NDArray[np.float64] = (length - within) / length
+    return share
 
 
 def _gray(picture: Rgb) -> NDArray[np.float32]:

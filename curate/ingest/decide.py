@@ -1,8 +1,10 @@
 """What became of candidates, written down: image rows for new bytes, reasons for the rest, sightings in their place."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import inspect, select, update
+from sqlalchemy import insert, inspect, select, update
 from sqlalchemy.orm import Session
 
 from curate.ingest.facts import Facts
@@ -12,6 +14,17 @@ from db.batches import chunks
 from db.models import Candidate, CandidateState, Image, ImageState, Sighting
 from db.models.base import now
 from db.reasons import Refusal
+
+_UNFLUSHED = {"autoflush": False}
+"""What is dirty are candidates, which are written once, when all is decided."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """What is asked of an image on record. The whole row as an object takes five times as long to write."""
+
+    id: int
+    state: ImageState
 
 
 def decide(session: Session, outcomes: Iterable[tuple[Candidate, Outcome]]) -> list[CandidateState]:
@@ -28,7 +41,7 @@ def _decide(session: Session, outcomes: Sequence[tuple[Candidate, Outcome]]) -> 
         if isinstance(outcome, Refusal):
             states.append(_refuse(candidate, outcome))
         else:
-            states.append(_accept(candidate, images[outcome.sha256], new))
+            states.append(_accept(candidate, outcome.sha256, images[outcome.sha256], new))
         candidate.owner = candidate.lease_until = None
         if candidate.image_id is not None and candidate.image_id != before[1]:
             moved.append((candidate, before[1]))
@@ -39,38 +52,45 @@ def _decide(session: Session, outcomes: Sequence[tuple[Candidate, Outcome]]) -> 
     return states
 
 
-def _images(session: Session, outcomes: Sequence[tuple[Candidate, Outcome]]) -> tuple[dict[str, Image], set[str]]:
+def _images(session: Session, outcomes: Sequence[tuple[Candidate, Outcome]]) -> tuple[dict[str, _Held], set[str]]:
     """Images of all bytes that were taken, by hash, and the hashes of those that are new."""
     facts = {
         outcome.sha256: (candidate, outcome) for candidate, outcome in reversed(outcomes) if isinstance(outcome, Facts)
     }
-    images = {image.sha256: image for image in session.scalars(select(Image).where(Image.sha256.in_(facts)))}
-    new = {sha256: _image(found, candidate) for sha256, (candidate, found) in facts.items() if sha256 not in images}
-    session.add_all(reversed(new.values()))
-    session.flush()
-    record_new(session, ((image, facts[sha256][1].measures, facts[sha256][1].finding) for sha256, image in new.items()))
-    return images | new, set(new)
+    columns = (Image.sha256, Image.id, Image.state)
+    query = select(*columns).where(Image.sha256.in_(facts))
+    known = session.execute(query, execution_options=_UNFLUSHED).all() if facts else []
+    images = {sha256: _Held(number, state) for sha256, number, state in known}
+    new = [pair for sha256, pair in reversed(facts.items()) if sha256 not in images]
+    if new:
+        rows = [_image(found, candidate) for candidate, found in new]
+        made = session.execute(insert(Image).returning(*columns), rows, execution_options=_UNFLUSHED)
+        images |= {sha256: _Held(number, state) for sha256, number, state in made}
+        record_new(session, ((images[found.sha256].id, found.measures, found.finding) for _, found in new))
+    return images, {found.sha256 for _, found in new}
 
 
-def _image(facts: Facts, candidate: Candidate) -> Image:
-    return Image(
-        sha256=facts.sha256,
-        phash=facts.phash,
-        width=facts.width,
-        height=facts.height,
-        format=facts.format,
-        bytes=facts.bytes,
-        sharpness=facts.sharpness,
-        collected_for_id=candidate.collected_for_id,
-    )
+def _image(facts: Facts, candidate: Candidate) -> dict[str, Any]:
+    return {
+        "sha256": facts.sha256,
+        "phash": facts.phash,
+        "width": facts.width,
+        "height": facts.height,
+        "format": facts.format,
+        "bytes": facts.bytes,
+        "sharpness": facts.sharpness,
+        "state": ImageState.STORED if facts.finding is None else ImageState.SET_ASIDE,
+        "state_reason": facts.finding,
+        "collected_for_id": candidate.collected_for_id,
+    }
 
 
-def _accept(candidate: Candidate, image: Image, new: set[str]) -> CandidateState:
+def _accept(candidate: Candidate, sha256: str, image: _Held, new: set[str]) -> CandidateState:
     """Let a candidate have its image: the first one stores it, the others are copies."""
     if image.state is ImageState.FORGOTTEN:
         return _refuse(candidate, FORGOTTEN)
-    if image.sha256 in new:
-        new.discard(image.sha256)
+    if sha256 in new:
+        new.discard(sha256)
         state = CandidateState.STORED
     elif candidate.image_id == image.id and candidate.state in {CandidateState.STORED, CandidateState.DUPLICATE}:
         return CandidateState.DUPLICATE  # seen here before, as an import that is run twice: nothing changes

@@ -22,10 +22,14 @@ SECONDS = 60
 """What one image may take. The largest that is taken by default, of 50 megapixels, took up to 3.4."""
 _GRACE = 5
 """Seconds in which a process that has lost its pipe should be gone."""
+_SEND_BYTES = 1 << 20
+"""Asked for; the kernel's own limit may be less. What fits is sent without waiting for the process to read."""
 _ONE_THREAD = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "OPENBLAS", "MKL", "VECLIB_MAXIMUM")}
 _KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": "33554432", "MALLOC_TRIM_THRESHOLD_": "134217728"}
 """Pictures come and go by the megabyte. Given back and asked for anew each time, their pages cost as much as decoding:
 8.4 ms a picture of 1024 x 768, 4.6 where glibc keeps the pages."""
+ENVIRONMENT = _ONE_THREAD | _KEEP_MEMORY
+"""Of a process that decodes."""
 
 
 class Decoders:
@@ -80,8 +84,7 @@ class _Decoder:
         try:
             if self._process is None:
                 self._start()
-            self._link.sendall(LENGTH.pack(len(data)))
-            self._link.sendall(data)
+            self._send(data)
             return _outcome(self._answer())
         except TimeoutError:
             self._kill()
@@ -102,6 +105,7 @@ class _Decoder:
         # Not pipes: a socket's timeout also ends the sending to a process that does not read.
         self._link, theirs = socket.socketpair()
         self._link.settimeout(SECONDS)
+        self._link.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)
         try:
             with theirs:
                 self._process = self._run(theirs.fileno())
@@ -120,9 +124,14 @@ class _Decoder:
             ],
             stdin=link,
             stdout=link,
-            env=os.environ | _ONE_THREAD | _KEEP_MEMORY,  # there is a process a core already
+            env=os.environ | ENVIRONMENT,  # there is a process a core already
             process_group=0,  # Ctrl-C is the parent's business
         )
+
+    def _send(self, data: bytes) -> None:
+        head = LENGTH.pack(len(data))
+        sent = self._link.sendmsg([head, data])  # in one call: each wakes the process
+        self._link.sendall(memoryview(data)[sent - len(head) :])  # a head is too short to be sent in part
 
     def _answer(self) -> dict[str, Any]:
         line = b""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import cv2
 import imagehash
 import numpy as np
 from PIL import Image
@@ -39,7 +40,6 @@ _UNSUPPORTED = {
 }
 _PNG_END = b"IEND\xaeB`\x82"
 _DETAIL_SIDE = 256
-_INT64 = 1 << 64
 T = TypeVar("T")
 
 
@@ -138,8 +138,8 @@ def _size_refusal(width: int, height: int, limits: IngestSettings) -> Refusal | 
 def phash(picture: Image.Image) -> int:
     """Perceptual hash as imagehash defines it: 64 bits, as a signed integer that every database can hold."""
     gray = picture if picture.mode == "L" else picture.convert("L")
-    value = int(str(imagehash.phash(shrink(gray))), 16)
-    return value - _INT64 if value >= _INT64 // 2 else value
+    bits = imagehash.phash(shrink(gray)).hash
+    return int.from_bytes(np.packbits(bits).tobytes(), "big", signed=True)
 
 
 def sharpness(gray: Image.Image) -> float:
@@ -150,6 +150,5 @@ def sharpness(gray: Image.Image) -> float:
     # The gap halves the time. Beside exact boxes it moves the value by 0.1 % at 1024 x 768, by up to 6 % at odd sizes:
     # the same way in both of two copies of one size, which is where it is compared.
     small = gray.resize((_DETAIL_SIDE, _DETAIL_SIDE), Image.Resampling.BOX, reducing_gap=1.0)
-    detail = np.asarray(small).astype(np.int16)
-    laplacian = 4 * detail[1:-1, 1:-1] - detail[:-2, 1:-1] - detail[2:, 1:-1] - detail[1:-1, :-2] - detail[1:-1, 2:]
-    return float(np.abs(laplacian).mean())
+    laplacian = cv2.Laplacian(np.asarray(small), cv2.CV_16S)[1:-1, 1:-1]
+    return cv2.norm(laplacian, cv2.NORM_L1) / laplacian.size

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from PIL import Image as Pillow
-from sqlalchemy import func, select
+from sqlalchemy import func, insert, select
 from sqlalchemy.orm import Session
 
 from curate import lookup
@@ -43,12 +43,13 @@ class _Known:
     """None where they are to be taken, for the first time or in another way."""
 
 
-def record_new(session: Session, images: Iterable[tuple[Image, Measures, Reason | None]]) -> None:
-    """Write down measures and findings of images that were just stored, and have no label yet."""
-    for image, measures, finding in images:
-        session.add(Quality(image_id=image.id, method=METHOD, measures=dict(measures), finding=finding))
-        if finding is not None:
-            image.state, image.state_reason = ImageState.SET_ASIDE, finding
+def record_new(session: Session, images: Iterable[tuple[int, Measures, Reason | None]]) -> None:
+    """Write down measures and findings of images that were just stored, by id. They have no label yet."""
+    rows = [
+        {"image_id": number, "method": METHOD, "measures": dict(measures), "finding": finding}
+        for number, measures, finding in images
+    ]
+    session.execute(insert(Quality), rows, execution_options={"autoflush": False})
 
 
 def settle(session: Session, image_ids: Iterable[int]) -> int:

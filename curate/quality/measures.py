@@ -133,7 +133,12 @@ def _lost(gray: Gray, blurred: Any, axis: int) -> float:  # noqa: ANN401 - cv2 s
         return 0.0
     before = np.asarray(cv2.threshold(before, _NOISE - 1, 0, cv2.THRESH_TOZERO)[1], np.uint8)
     lost = cv2.subtract(before, _steps(np.asarray(blurred), axis))
-    return float(np.sum(lost)) / max(float(before.sum()), 1.0)
+    return _sum(lost) / max(_sum(before), 1.0)
+
+
+def _sum(gray: Any) -> float:  # noqa: ANN401 - cv2 says any dtype
+    """Sum as numpy does, in a fifth of its time."""
+    return float(cv2.sumElems(gray)[0])
 
 
 def _steps(gray: Gray, axis: int) -> Gray:
@@ -146,7 +151,7 @@ def _text(gray: Gray, median: float) -> float:
     if min(gray.shape) < _SMALLEST:
         return 0.0
     # There is more ground than ink, so the mean lies to the ink's side of the median: it tells dark from light.
-    without = cv2.MORPH_CLOSE if float(gray.mean()) <= median else cv2.MORPH_OPEN
+    without = cv2.MORPH_CLOSE if _sum(gray) / gray.size <= median else cv2.MORPH_OPEN
     ground = np.asarray(cv2.morphologyEx(gray, without, _square(_STROKE)), np.uint8)
     ink = cv2.threshold(cv2.absdiff(gray, ground), _INK, 255, cv2.THRESH_BINARY)[1]
     covered = _cells(cv2.blur(ink, (_CELL, _CELL)), _CELL) > 255 * _SHARE_OF_INK
@@ -179,7 +184,7 @@ def _collage(gray: Gray, rows: slice, columns: slice) -> float:
     if min(inside.shape) < _SMALLEST:
         return 0.0
     across = _seams(inside, columns.start, gray.shape[1])
-    down = _seams(np.ascontiguousarray(inside.T), rows.start, gray.shape[0])
+    down = _seams(np.asarray(cv2.transpose(inside), np.uint8), rows.start, gray.shape[0])
     pairs = [min(seams[a], seams[b]) for seams in (across, down) for a, b in _PAIRS]
     return max(*pairs, min(max(across), max(down)), _LONE_SEAM * max(across + down), 0.0)
 
@@ -194,9 +199,9 @@ def _seams(gray: Gray, start: int, length: int) -> list[float]:
     jump = cv2.threshold(jump, _SEAM, 0, cv2.THRESH_TOZERO)[1]
     strongest = np.maximum(cv2.dilate(jump, np.ones((1, _AT_ONE_COLUMN), np.uint8)), 1)
     here = cv2.compare(cv2.dilate(jump, np.ones((1, 3), np.uint8)), strongest, cv2.CMP_GE)
-    share = np.asarray(cv2.reduce(here, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)).ravel() / 255
-    padded = np.pad(share, _BESIDE, mode="edge")
-    share = share - (padded[: -2 * _BESIDE] + padded[2 * _BESIDE :]) / 2
+    shares = np.asarray(cv2.reduce(here, 0, cv2.REDUCE_AVG, dtype=cv2.CV_32F)) / 255
+    padded = np.asarray(cv2.copyMakeBorder(shares, 0, 0, _BESIDE, _BESIDE, cv2.BORDER_REPLICATE)).ravel()
+    share = shares.ravel() - (padded[: -2 * _BESIDE] + padded[2 * _BESIDE :]) / 2
     reach = _PLACE_REACH * length
     found = []
     for place in _PLACES:
