@@ -32,7 +32,10 @@ P = ParamSpec("P")
 T = TypeVar("T")
 _MOST_AT_ONCE = 128
 _GATHER_SECONDS = 0.05
-"""Waited for others to be decided with: two cores decode ten images in that time, and one commit serves them all."""
+_MOST_GATHERINGS = 4
+"""So long, and so often as long as more come, others are waited for to be decided with: one commit serves them all."""
+_ENOUGH_AT_ONCE = 16
+"""What is not waited beyond. A transaction of sixteen takes half the time of two of eight."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +58,10 @@ class Verdict:
     image_id: int | None = None
 
 
+_Entry = tuple[Result, "asyncio.Future[Verdict]"]
+"""What waits to be decided, and who waits for it."""
+
+
 class Ledger:
     """Writes decisions down, many at a time. Use it as an async context."""
 
@@ -62,7 +69,7 @@ class Ledger:
         self._database = database
         self._keep = keep
         self._owner = owner
-        self._queue: asyncio.Queue[tuple[Result, asyncio.Future[Verdict]] | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[_Entry | None] = asyncio.Queue()
         """None is nothing to decide, but a pace to keep: a pause must outlive even a kill."""
         self._paces: dict[str, Pace] = {}
         self._paces_lock = threading.Lock()
@@ -122,11 +129,23 @@ class Ledger:
         while True:
             batch = [await self._queue.get()]
             if batch[0] is not None:
-                await asyncio.sleep(_GATHER_SECONDS)
-            while len(batch) < _MOST_AT_ONCE and not self._queue.empty():
-                batch.append(self._queue.get_nowait())
+                await self._gather(batch)
+            self._take_waiting(batch)
             taken = [entry for entry in batch if entry is not None]
             await self._write([result for result, _ in taken], [done for _, done in taken])
+
+    async def _gather(self, batch: "list[_Entry | None]") -> None:
+        """Let others join those that are to be decided, while they keep coming and there are not enough."""
+        for _ in range(_MOST_GATHERINGS):
+            before = len(batch)
+            await asyncio.sleep(_GATHER_SECONDS)
+            self._take_waiting(batch)
+            if len(batch) == before or len(batch) >= _ENOUGH_AT_ONCE:
+                break
+
+    def _take_waiting(self, batch: "list[_Entry | None]") -> None:
+        while len(batch) < _MOST_AT_ONCE and not self._queue.empty():
+            batch.append(self._queue.get_nowait())
 
     async def _write(self, results: Sequence[Result], waiting: Sequence["asyncio.Future[Verdict]"]) -> None:
         try:

@@ -49,12 +49,12 @@ def without_frame(picture: Rgb) -> Rgb:
     return picture
 
 
-def _rim_colours(picture: Rgb) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def _rim_colours(picture: Rgb) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Give the least and the most, by channel, of what passes for the median colour of a picture's rim."""
     rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
     half = len(rim) // 2  # there is an even number of them
     middle = np.partition(rim, [half - 1, half], axis=0)[half - 1 : half + 1].sum(axis=0) // 2
-    return tuple(middle - float(_FRAME_TOLERANCE)), tuple(middle + float(_FRAME_TOLERANCE))
+    return middle - float(_FRAME_TOLERANCE), middle + float(_FRAME_TOLERANCE)
 
 
 def _share_outside(mask: NDArray[np.uint8], axis: int) -> NDArray[np.float64]:

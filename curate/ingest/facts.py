@@ -5,14 +5,13 @@ import io
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import cv2
 import imagehash
 import numpy as np
 from PIL import Image
 
-from curate.config import IngestSettings
 from curate.ingest.shrink import shrink
 from curate.quality.measures import measure
 from db.reasons import Reason, Refusal
@@ -43,6 +42,16 @@ _DETAIL_SIDE = 256
 T = TypeVar("T")
 
 
+class Limits(Protocol):
+    """What an image must be like to be taken in, as `[ingest]` says: pixels in all, and of the shorter side."""
+
+    @property
+    def max_pixels(self) -> int: ...  # noqa: D102 - as above
+
+    @property
+    def min_side(self) -> int: ...  # noqa: D102 - as above
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What is kept of an image beside its bytes. Width and height are in pixels, after turning it upright."""
@@ -60,19 +69,17 @@ class Facts:
     """The check of the project that it fails; known once `curate.ingest.intake` has judged it."""
 
 
-def examine(data: bytes, limits: IngestSettings) -> Facts | Refusal:
+def examine(data: bytes, limits: Limits) -> Facts | Refusal:
     """Decode `data` fully and give its facts, or why it is not taken. Never raises for what the bytes hold."""
     return _guarded(data, limits, _facts)
 
 
-def header_refusal(data: bytes, limits: IngestSettings) -> Refusal | None:
+def header_refusal(data: bytes, limits: Limits) -> Refusal | None:
     """Tell by its first bytes and its header alone why an image is not decoded, or None."""
     return _guarded(data, limits, lambda _image, _data, _kind: None)
 
 
-def _guarded(
-    data: bytes, limits: IngestSettings, then: Callable[[Image.Image, bytes, str], T | Refusal]
-) -> T | Refusal:
+def _guarded(data: bytes, limits: Limits, then: Callable[[Image.Image, bytes, str], T | Refusal]) -> T | Refusal:
     """Open `data`, check its size, and do `then` with it, whatever the decoder may raise."""
     kind = sniff(data)
     if isinstance(kind, Refusal):
@@ -127,7 +134,7 @@ def _facts(image: Image.Image, data: bytes, kind: str) -> Facts | Refusal:
     )
 
 
-def _size_refusal(width: int, height: int, limits: IngestSettings) -> Refusal | None:
+def _size_refusal(width: int, height: int, limits: Limits) -> Refusal | None:
     if width * height > limits.max_pixels:
         return Refusal(Reason.TOO_LARGE, f"{width} x {height} pixels; ingest.max_pixels is {limits.max_pixels}")
     if min(width, height) < limits.min_side:
