@@ -105,6 +105,12 @@ def test_the_limits_hold_in_the_process() -> None:
     assert refusal.reason is Reason.TOO_LARGE
 
 
+def test_the_process_loads_no_more_than_it_needs() -> None:
+    """What reads settings and databases is not loaded: each command that takes images in starts a process a core."""
+    code = "import sys, curate.ingest.worker; sys.exit(bool({'pydantic', 'sqlalchemy', 'torch'} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], check=False, env=clean_env()).returncode == 0
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT])
 def test_a_crash_costs_one_image(decoders: Decoders, number: signal.Signals) -> None:
     """The image in work is refused with the signal's number, and the next one is decoded by a new process."""

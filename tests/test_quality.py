@@ -15,6 +15,8 @@ from curate import edit
 from curate.crawl.crawl import crawl
 from curate.crawl.plan import targets
 from curate.crawl.sources import Credentials, make
+from curate.dedup.layout import without_frame
+from curate.dedup.picture import Rgb
 from curate.dedup.search import dedup
 from curate.demo.draw import CLASSES, draw
 from curate.ingest.folder import import_folder
@@ -174,6 +176,37 @@ def test_inside_is_the_share_within_a_frame(colour: str | tuple[int, int, int]) 
     framed.paste(guitar(5, (400, 300)), (100, 200))
     assert measure(framed, framed.convert("L"))["inside"] == pytest.approx(0.25, abs=0.03)
     assert measure(guitar(5), guitar(5).convert("L"))["inside"] == 1
+
+
+@settings(max_examples=100, deadline=None)
+@given(rim=st.integers(0, 255), near=st.integers(0, 30), margins=st.tuples(*[st.integers(0, 30)] * 4))
+def test_a_frame_is_what_lies_near_the_median_of_the_rim(
+    rim: int, near: int, margins: tuple[int, int, int, int]
+) -> None:
+    """Measures on record stay valid: counted fast, frames end where numpy's median and means say, to the pixel."""
+    rng = np.random.default_rng(rim)
+    frame = np.clip(rim + rng.integers(-near, near + 1, (90, 110, 3)), 0, 255).astype(np.uint8)
+    top, bottom, left, right = margins
+    frame[top : 90 - bottom, left : 110 - right] = rng.integers(0, 256, (90 - top - bottom, 110 - left - right, 3))
+    cut = without_frame(frame)
+    plain = frame
+    for _ in range(3):
+        inner = _within(plain)
+        if inner.shape == plain.shape:
+            break
+        plain = inner[1:-1, 1:-1]
+    assert np.array_equal(cut, plain)
+
+
+def _within(picture: Rgb) -> Rgb:
+    """What lies within a margin of one colour, by the plain definition."""
+    rim = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+    median = np.median(rim, axis=0).astype(np.uint8).astype(int)
+    differs = (np.abs(picture.astype(int) - median) > 12).any(axis=2)
+    rows, columns = (np.flatnonzero(differs.mean(axis=axis) > 0.01) for axis in (1, 0))
+    if min(len(rows), len(columns)) < 16:
+        return picture
+    return picture[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def test_poor_pictures_are_set_aside_and_not_thrown_away(project: Project, tmp_path: Path) -> None:
