@@ -164,7 +164,7 @@ def _take_apart(folder: Path) -> tuple[float, float]:
     files = [path.read_bytes() for path in sorted(folder.iterdir())]
     limits = IngestSettings()
     cv2.setNumThreads(1)
-    ways = (_decode_and_hash, lambda data: examine(data, limits))
+    ways: tuple[Callable[[bytes], object], ...] = (_decode_and_hash, partial(examine, limits=limits))
     took: tuple[list[float], ...] = ([], [])
     for _ in range(1 + _PASSES):  # the first loads what it needs
         for way, times in zip(ways, took, strict=True):
