@@ -92,6 +92,18 @@ def test_the_map_lies_where_the_reasons_are_and_its_difference_where_only_one_cl
     assert green < 0.01
 
 
+def test_a_class_that_is_not_the_answer_can_be_explained() -> None:
+    """What speaks for `blue` is the green, and nothing speaks for it that does not speak for `red`, too."""
+    (found,) = explain(_by_colour(), _red_and_green(), [0], [1])
+    assert (found.answer.label, found.towards, found.against) == (0, 1, 0)
+    *nothing, green = _quadrants(found.evidence)
+    assert nothing == [0, 0, 0]
+    assert green > 0.9
+    assert not found.difference.any()
+    (itself,) = explain(_by_colour(), _red_and_green(), [1], [1])
+    assert itself.against == 0
+
+
 def test_a_picture_in_a_mirror_has_its_maps_in_a_mirror() -> None:
     """Maps are of the answer as it is given: a mean over both."""
     torch.manual_seed(1)

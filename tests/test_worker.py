@@ -5,11 +5,13 @@ import subprocess
 import sys
 import textwrap
 
+from curate.config import IngestSettings
 from curate.ingest.worker import LENGTH
 from tests.environment import clean_env
 from tests.pictures import jpeg
 
 GOOD = jpeg(1)
+SETTINGS = IngestSettings().model_dump_json()
 
 
 def in_a_process(code: str) -> str:
@@ -56,7 +58,7 @@ def test_more_memory_than_allowed_is_too_large() -> None:
 
 def test_the_process_ends_with_its_input() -> None:
     """Each frame has one line of answer, after a first line that says that it is ready."""
-    arguments = [sys.executable, "-m", "curate.ingest.worker", "{}", "60"]
+    arguments = [sys.executable, "-m", "curate.ingest.worker", SETTINGS, "60"]
     frames = LENGTH.pack(len(GOOD)) + GOOD + LENGTH.pack(0)
     done = subprocess.run(arguments, input=frames, env=clean_env(), check=True, capture_output=True)
     ready, facts, refusal = done.stdout.splitlines()
@@ -67,12 +69,12 @@ def test_the_process_ends_with_its_input() -> None:
 
 def test_a_hang_ends_though_the_parent_is_gone() -> None:
     """An image that takes longer than its alarm is the end of its process, whoever is there to kill it."""
-    code = """
+    code = f"""
         import time
         from curate.ingest import worker
         worker.warm_up = lambda _: None
         worker.examine = lambda *_: time.sleep(60)
-        worker.main("{}", "1")
+        worker.main({SETTINGS!r}, "1")
     """
     arguments = [sys.executable, "-c", textwrap.dedent(code)]
     frame = LENGTH.pack(1) + b"x"

@@ -35,43 +35,53 @@ _NCHW, _TOKENS = 4, 3
 
 @dataclass(frozen=True)
 class Explanation:
-    """An answer and its reasons. Maps lie over the whole picture, squeezed to the square that the network sees."""
+    """An answer, and what speaks for a class. Maps lie over the whole picture, squeezed to the network's square."""
 
     answer: Answer
+    towards: int
+    """The class that the maps speak for: the answer, unless another was asked for."""
     against: int
     """The class that `difference` compares with."""
     evidence: Heat
-    """What speaks for the answer (Grad-CAM)."""
+    """What speaks for `towards` (Grad-CAM)."""
     difference: Heat
-    """What speaks for the answer and not for `against` (Finer-CAM)."""
+    """What speaks for `towards` and not for `against` (Finer-CAM)."""
 
 
-def explain(predictor: Predictor, pixels: Pixels, against: Sequence[int | None]) -> list[Explanation]:
+def explain(
+    predictor: Predictor, pixels: Pixels, against: Sequence[int | None], towards: Sequence[int] | None = None
+) -> list[Explanation]:
     """Explain the answers for squares, (N, side, side, 3) bytes, each against a class, or the second most probable.
 
-    A class that is itself the answer gives way to the second most probable. As the answer is the mean over a picture
-    and its mirror image, so are the maps. Raises WeightsError for a network without any feature map.
+    `towards` asks for what speaks for these classes instead, whatever the answers. A class that would be explained
+    against itself gives way to the most probable other. As the answer is the mean over a picture and its mirror image,
+    so are the maps. Raises WeightsError for a network without any feature map.
     """
     answers = predictor.answers(pixels)
-    others = [runner_up(a) if other in {None, a.label} else other for a, other in zip(answers, against, strict=True)]
+    named = [answer.label for answer in answers] if towards is None else list(towards)
+    others = [
+        runner_up(answer, label) if other in {None, label} else int(other or 0)
+        for answer, label, other in zip(answers, named, against, strict=True)
+    ]
     found = []
     for start in range(0, len(answers), _BATCH):
         part = slice(start, start + _BATCH)
         images = to_input(torch.tensor(pixels[part]).to(predictor.precision.device), predictor.size)
-        towards = _directions([a.label for a in answers[part]], others[part], len(predictor.classes))
-        heat = _heat(predictor.model, images, towards.to(images.device))
-        for answer, other, (evidence, difference) in zip(answers[part], others[part], heat, strict=True):
-            found.append(Explanation(answer, int(other or 0), evidence, difference))
+        directions = _directions(named[part], others[part], len(predictor.classes))
+        heat = _heat(predictor.model, images, directions.to(images.device))
+        for answer, label, other, maps in zip(answers[part], named[part], others[part], heat, strict=True):
+            found.append(Explanation(answer, label, other, *maps))
     return found
 
 
-def runner_up(answer: Answer) -> int:
-    """Give the second most probable class."""
-    others = [p if label != answer.label else -1.0 for label, p in enumerate(answer.probabilities)]
+def runner_up(answer: Answer, label: int | None = None) -> int:
+    """Give the most probable class beside the answer, or beside `label`."""
+    own = answer.label if label is None else label
+    others = [p if one != own else -1.0 for one, p in enumerate(answer.probabilities)]
     return max(range(len(others)), key=others.__getitem__)
 
 
-def _directions(labels: Sequence[int], others: Sequence[int | None], classes: int) -> Tensor:
+def _directions(labels: Sequence[int], others: Sequence[int], classes: int) -> Tensor:
     """(2, N, classes): towards each label, and from the other class to it."""
     towards = functional.one_hot(torch.tensor(labels), classes).float()
     return torch.stack([towards, towards - functional.one_hot(torch.tensor(others), classes).float()])

@@ -53,18 +53,13 @@ class Looks:
         squares = np.stack([squeeze(pictures[row][0], self.predictor.side) for row in rows])
         labels = [names.index(class_key(pictures[row][1])) for row in rows]
         suggested = [names.index(class_key(pictures[row][2])) for row in rows]
-        answers = self.predictor.answers(squares)
-        # Against the label, unless that is the run's own answer: then against what it is taken for.
-        against = [o if a.label == n else n for a, n, o in zip(answers, labels, suggested, strict=True)]
         try:
-            explained = explain(self.predictor, squares, against)
+            explained = explain(self.predictor, squares, labels, suggested)
         except WeightsError:
             return found
-        for row, one, label, taken in zip(rows, explained, labels, suggested, strict=True):
+        for row, one in zip(rows, explained, strict=True):
             tinted = overlaid(pictures[row][0], one.difference, DIFFERENCE)
-            answer, other = self.predictor.classes[one.answer.label], self.predictor.classes[one.against]
+            taken, other = self.predictor.classes[one.towards], self.predictor.classes[one.against]
             picture = Image.fromarray(np.asarray(tinted * 255).round().astype(np.uint8))
-            # The page names two classes, and what the run answers may be a third.
-            own = "" if one.answer.label in {label, taken} else ", the run's own answer,"
-            found[row] = Look(image_address(picture), f"blue: speaks for {answer}{own or ','} and not for {other}")
+            found[row] = Look(image_address(picture), f"blue: speaks for {taken}, and not for {other}")
         return found

@@ -5,7 +5,8 @@ image close to one that is taken. Images that the model takes for a class that h
 and of two as undecided the one that may be of a class that lacks more comes first.
 
 What `curate simulate` says of it on photographs stands in docs/decisions.md. Clusters of the most undecided (Zhdanov,
-"Diverse mini-batch active learning", 2019), weights for images far from any, and, early, for those in a crowd gave less.
+"Diverse mini-batch active learning", 2019), weights for images far from any, and, early, for those in a crowd, gave
+less.
 """
 
 from collections.abc import Iterator, Sequence
