@@ -4,6 +4,7 @@ import ipaddress
 import json
 import os
 import shutil
+import signal
 import socket
 import zlib
 from collections.abc import Callable, Iterator
@@ -32,6 +33,9 @@ __all__ = ["browser", "clean_env", "make_desk", "studio"]
 # The networks of these tests are tiny. With a thread a core, two processes that compute at once wait for each other's
 # threads and are twenty times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A shell that runs the tests in its background lets them ignore Ctrl-C, and all that they start would, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CLASSES = ("Red", "Green", "Blue")
 
