@@ -5,6 +5,7 @@ forgotten, and what runs for days would go on as if nobody had asked it to end.
 """
 
 import signal
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,13 @@ from types import FrameType
 
 @contextmanager
 def remembered() -> Iterator[threading.Event]:
-    """Inside this context an interrupt also sets the event. Other threads than the main one hear of none."""
+    """Inside this context an interrupt also sets the event. Other threads than the main one hear of none.
+
+    Where Python forgets it, it does not print it either: whoever looks at the event ends in order.
+    """
     came = threading.Event()
     before = signal.getsignal(signal.SIGINT)
+    show = sys.unraisablehook
     if threading.current_thread() is not threading.main_thread() or not callable(before):
         yield came
         return
@@ -24,8 +29,14 @@ def remembered() -> Iterator[threading.Event]:
         came.set()
         before(number, frame)
 
+    def show_others(forgotten: "sys.UnraisableHookArgs") -> None:
+        if not (came.is_set() and isinstance(forgotten.exc_value, KeyboardInterrupt)):
+            show(forgotten)
+
     signal.signal(signal.SIGINT, interrupt)
+    sys.unraisablehook = show_others
     try:
         yield came
     finally:
+        sys.unraisablehook = show
         signal.signal(signal.SIGINT, before)
