@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from curate import config, runs
+from curate import runs
 from curate.handout import Which, wanted
 from curate.people import crowdlab
-from curate.people.examples import examples
 from curate.permission import NEVER, Permission
 from curate.progress import QUIET, Progress
 from curate.project import Project
@@ -17,7 +16,6 @@ from curate.quality.apply import follow_labels
 from curate.select import unlabelled_ids
 from curate.showing import shown
 from curate.studio import Environment, OneProject, Standing, Studio
-from db.classes import fates, former
 from db.errors import LabelStudioError
 from db.models import LabellingProject, LabellingTask, Run, TaskState
 from labeler.client import Server, is_loopback
@@ -138,11 +136,6 @@ class Labelling(Studio):
         number, tasks = (main.project, main.tasks) if main else (None, 0)
         return Standing(server.url, number, running, tasks, projects, authorization)
 
-    def known(self) -> list[LabellingProject]:
-        """Give the projects of the server at hand, the main one first, as far as is known without asking it."""
-        there = self.environment.token is not None or self.local.exists
-        return known_projects(self.dataset(), self.server()) if there else []
-
     def push(
         self, limit: int | None = None, name: str = "", which: Which = Which.WAITING, progress: Progress = QUIET
     ) -> PushReport:
@@ -236,27 +229,6 @@ class Labelling(Studio):
             open_signed_in(target, session_cookie(server.url, USER, kept.password))
         return target
 
-    def dataset(self) -> Dataset:
-        """Give what the labeler needs of this project."""
-        with self.project.database.read() as session:
-            classes = self.project.classes(session)
-            old, counts = former(session), fates(session)
-        # Read anew: people change classes while a long command runs.
-        settings = config.load(self.project.root / config.FILE_NAME)
-        return Dataset(
-            title=settings.dataset.name,
-            root=self.project.root,
-            database=self.project.database,
-            store=self.project.store,
-            classes=classes,
-            hotkeys=settings.hotkeys(),
-            examples=lambda: examples(self.project),
-            overlap=settings.labelling.overlap,
-            overlap_share=settings.labelling.overlap_share,
-            former=old,
-            fates=counts,
-        )
-
     def _push_prelabels(
         self,
         server: Server,
@@ -279,12 +251,6 @@ class Labelling(Studio):
             if run is None:
                 return None, {}
             return run, shown(session, run, unlabelled_ids(session), self.project.settings)
-
-    def there(self, dataset: Dataset, server: Server) -> list[LabellingProject]:
-        """All projects; further ones that were deleted on the server are left out. Raises LabelStudioError."""
-        main = the_project(dataset, server)
-        projects = known_projects(dataset, server)
-        return [p for p in projects if p.id == main.id or server.project_exists(p.number)]
 
 
 def _answers(server: Server) -> bool:

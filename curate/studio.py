@@ -1,4 +1,7 @@
-"""The Label Studio that a dataset is labelled in: one of its own on this machine, or one that a token was given for."""
+"""The Label Studio that a dataset is labelled in, and its projects there.
+
+It is one of the dataset's own on this machine, or one that a token was given for.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,12 +9,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from curate import config
+from curate.people.examples import examples
 from curate.progress import QUIET, Progress
 from curate.project import Project
+from db.classes import fates, former
 from db.errors import LabelStudioError
+from db.models import LabellingProject
 from labeler.backup import BackupReport, back_up
 from labeler.client import Server
+from labeler.dataset import Dataset
 from labeler.install import STEPS, Installation, install, installation
+from labeler.projects import known_projects, the_project
 from labeler.reconcile import Reconciled, known_numbers, reconcile
 from labeler.restore import restore
 from labeler.server import LocalServer
@@ -47,7 +56,7 @@ class Standing:
 
 
 class Studio:
-    """One project's way to its server."""
+    """One project's way to its server, and to what it has there."""
 
     def __init__(self, project: Project, environment: Environment) -> None:
         self.project = project
@@ -103,6 +112,38 @@ class Studio:
             known = known_numbers(self.project.database, self.local)
             restore(self.local, file, replace_work=replace_work, known=known)
             return reconcile(self.project.database, self.local)
+
+    def known(self) -> list[LabellingProject]:
+        """Give the projects of the server at hand, the main one first, as far as is known without asking it."""
+        there = self.environment.token is not None or self.local.exists
+        return known_projects(self.dataset(), self.server()) if there else []
+
+    def there(self, dataset: Dataset, server: Server) -> list[LabellingProject]:
+        """All projects; further ones that were deleted on the server are left out. Raises LabelStudioError."""
+        main = the_project(dataset, server)
+        projects = known_projects(dataset, server)
+        return [p for p in projects if p.id == main.id or server.project_exists(p.number)]
+
+    def dataset(self) -> Dataset:
+        """Give what the labeler needs of this project."""
+        with self.project.database.read() as session:
+            classes = self.project.classes(session)
+            old, counts = former(session), fates(session)
+        # Read anew: people change classes while a long command runs.
+        settings = config.load(self.project.root / config.FILE_NAME)
+        return Dataset(
+            title=settings.dataset.name,
+            root=self.project.root,
+            database=self.project.database,
+            store=self.project.store,
+            classes=classes,
+            hotkeys=settings.hotkeys(),
+            examples=lambda: examples(self.project),
+            overlap=settings.labelling.overlap,
+            overlap_share=settings.labelling.overlap_share,
+            former=old,
+            fates=counts,
+        )
 
     def _ours(self, done: str) -> None:
         if self.environment.token is not None:
