@@ -8,9 +8,10 @@ from sqlalchemy import select
 
 from curate.crawl.refill import refill
 from curate.labelling import Labelling
+from curate.live.interrupts import remembered
 from curate.live.standing import alone, standing
 from curate.prelabel import prelabel
-from curate.progress import QUIET, Progress
+from curate.progress import QUIET, Progress, Telling
 from curate.project import Project
 from curate.rounds.account import RoundReport, round_of
 from curate.split import split
@@ -84,7 +85,8 @@ def _round(
 
 def _wait_for_labels(desk: Labelling, batch: int, progress: Progress, pause: Callable[[], None]) -> None:
     """Pull until a batch of labels is there, or all that was handed out is answered."""
-    with progress.task(f"waiting for labels at {desk.status().url}", batch, "labels") as task:
+    where = f"waiting for labels at {desk.status().url}"
+    with progress.task(where, batch, "labels") as task, remembered() as interrupted:
         shown = 0
         while True:
             desk.pull()
@@ -93,8 +95,11 @@ def _wait_for_labels(desk: Labelling, batch: int, progress: Progress, pause: Cal
             shown = min(stands.labels, batch)
             if stands.labels >= batch or (stands.labels and not stands.open_tasks):
                 return
-            if not stands.open_tasks and not desk.push(batch, progress=progress).created:
+            # Beside what is shown already: told, not shown.
+            if not stands.open_tasks and not desk.push(batch, progress=Telling(progress.say)).created:
                 raise DatasetError(
                     "everything handed out is answered, and no answer is a label; nothing is left to label"
                 )
             pause()
+            if interrupted.is_set():
+                raise KeyboardInterrupt

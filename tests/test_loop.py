@@ -1,5 +1,7 @@
 """`curate loop` with the real Label Studio and a scripted annotator: five rounds, their report, and a crawl."""
 
+import signal
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -127,3 +129,19 @@ def test_five_rounds_are_told_as_they_were(person: Person, cli: Cli) -> None:
     asked = cli("status", "--loop", "--json", "--project", desk.root, check=True).json
     assert [one["labelled"] for one in asked["rounds"]] == [6, 12, 18, 24, 30]
     desk.project.database.close()
+
+
+def test_ctrl_c_ends_the_waiting_also_where_python_forgets_it(person: Person) -> None:
+    """In the callback of a weak reference, for one; the next look for labels is not taken."""
+    pauses: list[int] = []
+
+    def interrupted() -> None:
+        pauses.append(len(pauses))
+        assert pauses == [0], "it went on"
+        thing = Person(person.desk)
+        seen = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+        del thing
+        assert seen() is None
+
+    with pytest.raises(KeyboardInterrupt):
+        next(loop(person.desk.project, person.desk.labelling, 1, BATCH, pause=interrupted))

@@ -1,7 +1,7 @@
 """Ctrl-C that is not lost.
 
 Python raises it wherever the program is. Within a finaliser or the callback of a weak reference it is printed and
-forgotten, and what runs for days would go on as if nobody had asked it to end.
+forgotten, and what waits for people for hours would go on as if nobody had asked it to end.
 """
 
 import signal
