@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from tests.learning import make_manifest, options
 from trainer import network, recipes
 from trainer.batches import cached_side, load
-from trainer.compiling import compiled
+from trainer.compiling import learned_through
 from trainer.epoch import train_epoch
 from trainer.errors import TrainerError
 from trainer.evaluate import Precision
@@ -19,6 +19,7 @@ from trainer.manifest import Manifest
 from trainer.optimise import EMA, make_optimizer, step_unless
 from trainer.parallel import Crew
 from trainer.recipes import FAST
+from trainer.recording import Recorded
 from trainer.run import train
 from trainer.state import State
 from trainer.watch import SILENT
@@ -150,14 +151,18 @@ def test_a_compiled_network_leaves_the_weights_of_the_plain_one(
     assert by_compiler.validation_images == plain.validation_images
 
 
-@pytest.mark.parametrize(
-    ("images", "kind", "pays"), [(600, "cuda", False), (40_000, "cuda", True), (40_000, "cpu", False)]
-)
-def test_compiling_is_for_long_runs_on_a_gpu(
-    images: int, kind: str, pays: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Thirty epochs of 600 pictures are over before a compiler is; unless told, a CPU never waits for one."""
-    monkeypatch.setattr(torch, "compile", lambda network, **_: ("compiled", network))
+def test_a_gpu_plays_what_it_recorded_unless_several_learn_together() -> None:
+    """A CPU learns through the network itself."""
     layer = nn.Linear(1, 1)
-    found = compiled(layer, options(epochs=30), images, torch.device(kind))
-    assert (found is not layer) == pays
+    cpu, gpu = (Precision(torch.device(kind), bfloat16=False) for kind in ("cpu", "cuda"))
+    assert learned_through(layer, options(), cpu) is layer
+    assert isinstance(learned_through(layer, options(), gpu), Recorded)
+    assert learned_through(layer, options(), gpu, alone=False) is layer
+
+
+def test_a_network_is_compiled_for_whole_batches_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last, smaller one of a turn would cost another minute."""
+    monkeypatch.setattr(torch, "compile", lambda _, **__: lambda images: images.new_zeros(len(images), 2))
+    through = learned_through(nn.Linear(3, 2), options(compile=True, recipe=STEADY), Precision(CPU, bfloat16=False))
+    assert not through(torch.ones(8, 3)).any()
+    assert through(torch.ones(7, 3)).any()

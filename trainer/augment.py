@@ -4,6 +4,7 @@ Every number is drawn from a generator on the CPU, so that a run can be repeated
 """
 
 import math
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -43,9 +44,14 @@ def _as_float(pixels: Tensor) -> Tensor:
 
 def normalise(images: Tensor) -> Tensor:
     """Shift and scale channels from 0-1 to what ImageNet networks expect."""
-    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)
-    std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)
-    return (images - mean).div_(std)
+    return (images - _channels(MEAN, images.device)).div_(_channels(STD, images.device))
+
+
+@cache
+def _channels(values: tuple[float, ...], device: torch.device) -> Tensor:
+    """Numbers of a channel each, (1, 3, 1, 1), sent to a device once: the host would wait for it every time."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, device=device).view(1, 3, 1, 1)
 
 
 def _uniform(count: int, spread: float, generator: torch.Generator) -> Tensor:

@@ -78,7 +78,7 @@ def occlusion(images: Tensor, strength: float, generator: torch.Generator) -> Te
 
 def noise(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Add Gaussian noise of that standard deviation to every channel of every pixel."""
-    drawn = torch.randn(images.shape, generator=generator).to(images.device)
+    drawn = torch.randn(images.shape, generator=generator).to(images.device, non_blocking=True)
     return (images + strength * drawn).clamp(0, 1)
 
 
@@ -99,7 +99,7 @@ def jpeg(images: Tensor, strength: float, _generator: torch.Generator) -> Tensor
     """Save as a JPEG of that quality, and read it back."""
     pixels = (images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     found = torch.from_numpy(np.stack([_through_jpeg(picture, round(strength)) for picture in pixels]))
-    return found.to(images.device).permute(0, 3, 1, 2).to(images.dtype) / 255
+    return found.to(images.device, non_blocking=True).permute(0, 3, 1, 2).to(images.dtype) / 255
 
 
 def _through_jpeg(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
@@ -111,7 +111,7 @@ def _through_jpeg(pixels: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 
 def brightness(images: Tensor, strength: float, generator: torch.Generator) -> Tensor:
     """Make each picture brighter or darker, by the toss of a coin: its values times that factor, or divided by it."""
-    factors = float(strength) ** _signs(len(images), generator).to(images.device)
+    factors = float(strength) ** _signs(len(images), generator).to(images.device, non_blocking=True)
     return (images * factors.view(-1, 1, 1, 1)).clamp(0, 1)
 
 
@@ -119,7 +119,7 @@ def rotation(images: Tensor, strength: float, generator: torch.Generator) -> Ten
     """Turn by that many degrees, to the left or to the right; as in training, the border goes on outside."""
     angles = torch.deg2rad(strength * _signs(len(images), generator))
     cos, sin, zero = torch.cos(angles), torch.sin(angles), torch.zeros_like(angles)
-    affine = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3).to(images.device)
+    affine = torch.stack([cos, -sin, zero, sin, cos, zero], dim=1).view(-1, 2, 3).to(images.device, non_blocking=True)
     grid = functional.affine_grid(affine, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
@@ -150,7 +150,7 @@ def spoil(images: Tensor, share: float, generator: torch.Generator) -> Tensor:
     kinds = torch.randint(len(_SPOILS), (len(images),), generator=generator)
     images = images.clone()
     for kind, draw in enumerate(_SPOILS):
-        rows = (chosen & (kinds == kind)).nonzero().flatten().to(images.device)
+        rows = (chosen & (kinds == kind)).nonzero().flatten().to(images.device, non_blocking=True)
         if len(rows):
             images[rows] = draw(images[rows], generator)
     return images
@@ -179,7 +179,7 @@ def _erase(images: Tensor, generator: torch.Generator) -> Tensor:
     plain = torch.rand(len(images), generator=generator) < 0.5  # noqa: PLR2004 - a fair coin
     fill[plain] = 0.5
     cover = _boxes(torch.cat([start, sizes], dim=1), images)
-    return torch.lerp(images, fill.to(images.device), cover)
+    return torch.lerp(images, fill.to(images.device, non_blocking=True), cover)
 
 
 _SPOILS = (_scribble_some, _shape, _erase)
@@ -199,7 +199,7 @@ def _boxes(shares: Tensor, images: Tensor) -> Tensor:
 
 def _paint(images: Tensor, cover: Tensor, generator: torch.Generator) -> Tensor:
     """Lay one random colour a picture over it where it is covered."""
-    colours = torch.rand(len(images), 3, 1, 1, generator=generator).to(images.device)
+    colours = torch.rand(len(images), 3, 1, 1, generator=generator).to(images.device, non_blocking=True)
     return torch.lerp(images, colours, cover)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from trainer.augment import to_input
 from trainer.cache import Pixels
-from trainer.evaluate import Precision
+from trainer.evaluate import Precision, squares_of
 from trainer.explain import as_map, has_places
 
 _BLOCKS = 5
@@ -30,8 +30,7 @@ def deep_features(network: nn.Module, pixels: Pixels, size: int, precision: Prec
     network.eval()
     found = []
     with torch.inference_mode(), precision.autocast(), _watched(network) as maps:
-        for start in range(0, len(pixels), batch_size):
-            batch = torch.tensor(pixels[start : start + batch_size]).to(precision.device, non_blocking=True)
+        for batch in squares_of(pixels, precision.device, batch_size):
             images = to_input(batch, size).contiguous(memory_format=torch.channels_last)
             network(torch.cat([images, images.flip(3)]))
             found.append(torch.cat(maps[-_BLOCKS:], dim=1).view(2, len(batch), -1).mean(0).cpu())

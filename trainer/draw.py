@@ -12,7 +12,7 @@ from torch import Tensor
 
 def box_cover(boxes: Tensor, height: int, width: int, device: torch.device) -> Tensor:
     """Cover of boxes, (B, 4): left, top, width, height. Its sum is their area, whatever part of a pixel they end in."""
-    left, top, across, down = boxes.to(device).view(-1, 4, 1).unbind(1)
+    left, top, across, down = boxes.to(device, non_blocking=True).view(-1, 4, 1).unbind(1)
     columns = _overlap(left, across, width).view(len(boxes), 1, 1, width)
     rows = _overlap(top, down, height).view(len(boxes), 1, height, 1)
     return rows * columns
@@ -30,7 +30,7 @@ def polygon_cover(
 
     Centres and half-axes are (B, 2), x first; angles in radians and corners are (B,).
     """
-    centres, axes, angles, corners = (given.to(device) for given in (centres, axes, angles, corners))
+    centres, axes, angles, corners = (given.to(device, non_blocking=True) for given in (centres, axes, angles, corners))
     rows = torch.arange(height, device=device).view(1, height, 1) + 0.5 - centres[:, 1].view(-1, 1, 1)
     columns = torch.arange(width, device=device).view(1, 1, width) + 0.5 - centres[:, 0].view(-1, 1, 1)
     cos, sin = torch.cos(angles).view(-1, 1, 1), torch.sin(angles).view(-1, 1, 1)
@@ -67,7 +67,7 @@ def stroke_cover(points: Tensor, halves: Tensor, height: int, width: int, device
     every pixel to every piece.
     """
     window = _window(points, halves)
-    points, half = points.to(device), halves.to(device).view(-1, 1, 1, 1)
+    points, half = points.to(device, non_blocking=True), halves.to(device, non_blocking=True).view(-1, 1, 1, 1)
     start, along = points[:, :-1], points[:, 1:] - points[:, :-1]
     corner = (torch.minimum(start, points[:, 1:]) - half.view(-1, 1, 1) - 1).floor()
     steps = torch.arange(window, device=device)

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,6 +14,7 @@ from trainer.augment import to_input
 from trainer.cache import Pixels
 from trainer.network import head_names
 
+_BATCH, _GPU_BATCH = 64, 128
 _PRIOR_SPREAD = 0.5
 """Of log temperature: on a handful of images, all of them right, the fit alone would claim certainty."""
 _SURE_SHARE = 0.95
@@ -36,27 +38,56 @@ class Precision:
 
 
 def logits_of(
-    network: nn.Module, pixels: Pixels, size: int, precision: Precision, batch_size: int = 64, *, mirror: bool = True
+    network: nn.Module,
+    pixels: Pixels,
+    size: int,
+    precision: Precision,
+    batch_size: int | None = None,
+    *,
+    mirror: bool = True,
 ) -> Tensor:
     """Raw outputs for images, (N, classes), float32 on the CPU: the mean over each picture and its mirror image."""
     return outputs_of(network, pixels, size, precision, batch_size, mirror=mirror)[0]
 
 
 def outputs_of(
-    network: nn.Module, pixels: Pixels, size: int, precision: Precision, batch_size: int = 64, *, mirror: bool = True
+    network: nn.Module,
+    pixels: Pixels,
+    size: int,
+    precision: Precision,
+    batch_size: int | None = None,
+    *,
+    mirror: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Raw outputs, as `logits_of` gives them, and features, (N, D): what the last layer sees, averaged over its map."""
     network.eval()
     found = []
     with torch.inference_mode(), precision.autocast(), features_of(network) as features:
-        for start in range(0, len(pixels), batch_size):
-            batch = torch.tensor(pixels[start : start + batch_size]).to(precision.device, non_blocking=True)
+        for batch in squares_of(pixels, precision.device, batch_size):
             images = to_input(batch, size).contiguous(memory_format=torch.channels_last)
             outputs = network(torch.cat([images, images.flip(3)]) if mirror else images)
-            both = [t.float().view(1 + mirror, len(batch), -1).mean(0).cpu() for t in (outputs, features.pop())]
-            found.append(both)
+            both = (t.float().view(1 + mirror, len(batch), -1).mean(0) for t in (outputs, features.pop()))
+            found.append([_home(t) for t in both])
+    if precision.device.type == "cuda":
+        torch.cuda.synchronize(precision.device)
     logits, seen = zip(*found, strict=True)
     return torch.cat(logits), torch.cat(seen)
+
+
+def squares_of(pixels: Pixels, device: torch.device, batch_size: int | None = None) -> Iterator[Tensor]:
+    """Squares, (N, side, side, 3) bytes, batch by batch on a device: a GPU gets one while it computes another."""
+    on_gpu = device.type == "cuda"
+    size = batch_size or (_GPU_BATCH if on_gpu else _BATCH)
+    for start in range(0, len(pixels), size):
+        some = pixels[start : start + size]
+        batch = torch.empty(some.shape, dtype=torch.uint8, pin_memory=on_gpu)
+        np.copyto(batch.numpy(), some)
+        yield batch.to(device, non_blocking=True)
+
+
+def _home(tensor: Tensor) -> Tensor:
+    """Send it to the CPU; from a GPU without waiting, so that it may be there only once the device is done."""
+    return tensor.to("cpu", non_blocking=tensor.is_cuda)
 
 
 @contextmanager

@@ -127,8 +127,9 @@ class EMA:
         present = network.state_dict()
         real = [name for name, tensor in present.items() if tensor.is_floating_point()]
         torch._foreach_lerp_([self.tensors[name] for name in real], [present[name] for name in real], 1 - decay)
-        for name in present.keys() - set(real):
-            self.tensors[name].copy_(present[name])
+        whole = [name for name, tensor in present.items() if not tensor.is_floating_point()]
+        if whole:
+            torch._foreach_copy_([self.tensors[name] for name in whole], [present[name] for name in whole])
 
     @contextlib.contextmanager
     def applied(self, network: nn.Module) -> Iterator[None]:

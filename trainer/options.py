@@ -23,7 +23,7 @@ class TrainOptions:
     teacher: str | None = None
     """A finished run whose answers are learned in place of the labels: its folder, beside the run's own or absolute."""
     compile: bool | None = None
-    """Whether `torch.compile` is used; None where it pays."""
+    """Whether `torch.compile` is used; None: it is not."""
     recipe: Recipe = field(default=FAST)
 
     def as_dict(self) -> dict[str, Any]:

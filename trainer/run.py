@@ -20,7 +20,7 @@ import torch
 
 from trainer import checkpoint, network, parallel
 from trainer.batches import Data, epoch_images, load
-from trainer.compiling import compiled
+from trainer.compiling import learned_through
 from trainer.epoch import train_epoch
 from trainer.errors import DivergedError, TrainerError
 from trainer.evaluate import Precision, Score, fit_temperature, logits_of, outputs_of, outside_threshold, score
@@ -86,7 +86,7 @@ def train(
             raise TrainerError(f"{folder} does not hold the same checkpoint for every process; let them share it")
         data = _load(manifest, options, cache_folder, device, watcher, crew)
         precision = choose_precision(state.network, device)
-        state.forward = compiled(crew.together(state.network), options, len(data.train), device)
+        state.forward = learned_through(crew.together(state.network), options, precision, alone=crew.size == 1)
         if crew.leads:
             sweep(folder)
             _cut_metrics(folder / "metrics.jsonl", state.epoch)
