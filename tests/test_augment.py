@@ -1,6 +1,7 @@
 """`trainer.augment`, `cache` and `evaluate`: pixels in, numbers out, and nothing left to chance."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -101,6 +102,21 @@ def test_the_cache_holds_what_decoding_gives_and_is_used_again(tmp_path: Path) -
     assert np.array_equal(cache.load(wanted[:4], 32, tmp_path / "cache"), first)
     more = cache.load([wanted[4], *wanted[:4]], 32, tmp_path / "cache")
     assert np.array_equal(more[1:], first)
+
+
+def test_several_may_use_the_caches_at_once_though_each_tidies_up_after_the_others(tmp_path: Path) -> None:
+    """Two are kept, and six trainings of other images each make, read and remove them all the time."""
+    wanted = items(tmp_path, 6)
+    squares = [cache.square(item.path.read_bytes(), 16) for item in wanted]
+
+    def used(start: int) -> bool:
+        rows = [(start + step) % 6 for step in range(1 + start % 5)]
+        return np.array_equal(
+            cache.load([wanted[row] for row in rows], 16, tmp_path / "cache"), [squares[row] for row in rows]
+        )
+
+    with ThreadPoolExecutor(6) as pool:
+        assert all(pool.map(used, range(300)))
 
 
 def test_squares_hold_the_whole_picture() -> None:

@@ -58,17 +58,25 @@ def load(items: Sequence[Item], side: int, folder: Path, watcher: Watcher = SILE
     """
     name = digest("\n".join(item.sha256 for item in items).encode())[:16]
     path = folder / f"{side}-{name}.u8"
-    shape = (len(items), side, side, 3)
-    if not (path.exists() and path.with_suffix(".json").exists()):
+    found = _opened(path, (len(items), side, side, 3))
+    if found is None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
             sweep(folder)
-            _build(path, items, side, watcher)
+            found = _build(path, items, side, watcher)
         except OSError as error:
             raise cannot_write(path, error) from error
         _tidy(folder, side)
-    os.utime(path)
-    return np.memmap(path, np.uint8, "r", shape=shape)
+    with contextlib.suppress(FileNotFoundError):  # another process may tidy it away: what is open stays readable
+        os.utime(path)
+    return found
+
+
+def _opened(path: Path, shape: tuple[int, ...]) -> Pixels | None:
+    with contextlib.suppress(FileNotFoundError):
+        path.with_suffix(".json").stat()  # a cache without its list does not exist
+        return np.memmap(path, np.uint8, "r", shape=shape)
+    return None
 
 
 def discard(folder: Path, hashes: Collection[str]) -> None:
@@ -82,7 +90,7 @@ def discard(folder: Path, hashes: Collection[str]) -> None:
             _remove(path)
 
 
-def _build(path: Path, items: Sequence[Item], side: int, watcher: Watcher) -> None:
+def _build(path: Path, items: Sequence[Item], side: int, watcher: Watcher) -> Pixels:
     unfinished = temporary(path.parent)
     try:
         shape = (len(items), side, side, 3)
@@ -100,11 +108,13 @@ def _build(path: Path, items: Sequence[Item], side: int, watcher: Watcher) -> No
             for _ in pool.map(decode, missing):
                 watcher.advance(1)
         pixels.flush()
+        found = np.memmap(unfinished, np.uint8, "r", shape=shape)
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
     # The list comes last: a cache without it does not exist.
     write_json(path.with_suffix(".json"), [item.sha256 for item in items])
+    return found
 
 
 def _decode(item: Item, side: int) -> Pixels:
@@ -128,9 +138,16 @@ def _take_over(pixels: Pixels, items: Sequence[Item], side: int, folder: Path) -
 
 
 def _tidy(folder: Path, side: int) -> None:
-    caches = sorted(folder.glob(f"{side}-*.u8"), key=lambda path: path.stat().st_mtime, reverse=True)
+    caches = sorted(folder.glob(f"{side}-*.u8"), key=_last_used, reverse=True)
     for path in caches[_KEPT:]:
         _remove(path)
+
+
+def _last_used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another process tidied first
+        return -math.inf
 
 
 def _remove(path: Path) -> None:
