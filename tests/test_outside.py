@@ -157,7 +157,8 @@ def test_a_run_says_how_far_it_can_be_trusted(run: Path) -> None:
     assert list(trust["thresholds"]) == list(trust["classes"]) == found["classes"]
     assert np.sum(trust["confusion"]) == found["validation_images"]
     assert set(found["outside"]["border"]) == {"distance", "doubt", "at"}
-    assert read_checked(run / BANK_FILE, found["outside"]["sha256"])["features"].shape == (48, 512)
+    width = found["depths"]["features"] if found["depths"] else 512
+    assert read_checked(run / BANK_FILE, found["outside"]["sha256"])["features"].shape == (48, width)
 
 
 def test_a_bank_that_was_altered_is_refused(run: Path, tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def test_two_processes_come_to_what_one_comes_to(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", _LEARN, str(tmp_path), "one"], check=True, env=clean_env())
     one, two = (load_file(tmp_path / run / "model.safetensors") for run in ("one", "two"))
     for name, tensor in one.items():
-        assert torch.allclose(tensor, two[name], atol=1e-4), name
+        assert torch.allclose(tensor, two[name], atol=1e-3), name
     losses = [
         [json.loads(line)["train_loss"] for line in (tmp_path / run / "metrics.jsonl").read_text().splitlines()]
         for run in ("one", "two")

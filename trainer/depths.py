@@ -6,8 +6,9 @@ together 0.87.
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,52 +16,99 @@ from torch import Tensor, nn
 from trainer.augment import to_input
 from trainer.cache import Pixels
 from trainer.evaluate import Precision, squares_of
-from trainer.explain import as_map, has_places
+from trainer.maps import as_map, has_places
+from trainer.watch import SILENT, Watcher
 
 _BLOCKS = 5
 _POWER = 3.0
+_LOOKED_AT = 2
+"""Pictures: what may be negative is so somewhere."""
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
-def deep_features(network: nn.Module, pixels: Pixels, size: int, precision: Precision, batch_size: int) -> Tensor:
+@dataclass(frozen=True)
+class Depths:
+    """Which maps of a network are read: plain values, for JSON."""
+
+    skipped: int
+    """Maps before the first that is."""
+    raised: tuple[bool, ...]
+    """Of each, whether it has no negative values, as behind a ReLU: then it is pooled by a generalised mean."""
+
+    @classmethod
+    def of(cls, network: nn.Module, images: Tensor) -> "Depths":
+        """Choose the last five blocks, by what they give for images, (B, 3, size, size)."""
+        found: list[bool] = []
+        with _every_map(network, lambda places: found.append(bool((places >= 0).all()))):
+            network(images)
+        skipped = max(0, len(found) - _BLOCKS)
+        return cls(skipped, tuple(found[skipped:]))
+
+    def read(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Give what the network's blocks give for images, (B, 3, size, size), pooled: (B, D), float32."""
+        found: list[Tensor | None] = []
+
+        def keep(places: Tensor) -> None:
+            at = len(found) - self.skipped
+            found.append(_pooled(places, raised=self.raised[at]) if at >= 0 else None)
+
+        with _every_map(network, keep):
+            network(images)
+        return torch.cat([one for one in found if one is not None], dim=1)
+
+
+def _pooled(places: Tensor, *, raised: bool) -> Tensor:
+    places = places.float()
+    return places.clamp(min=1e-6).pow(_POWER).mean((2, 3)).pow(1 / _POWER) if raised else places.mean((2, 3))
+
+
+@contextmanager
+def _every_map(network: nn.Module, then: Callable[[Tensor], None]) -> Iterator[None]:
+    """Inside this context call `then` with what each block gives that has places, (B, channels, h, w)."""
+
+    def keep(_layer: nn.Module, _given: object, output: object) -> None:
+        if has_places(output):
+            then(as_map(output))
+
+    hooks = [block.register_forward_hook(keep) for block in blocks(network)]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def depths_of(network: nn.Module, pixels: Pixels, size: int, precision: Precision) -> Depths:
+    """Choose what to read by the first few of some squares, (N, side, side, 3) bytes."""
+    network.eval()
+    with torch.inference_mode(), precision.autocast():
+        batch = next(squares_of(pixels[:_LOOKED_AT], precision.device))
+        return Depths.of(network, to_input(batch, size).contiguous(memory_format=torch.channels_last))
+
+
+def deep_features(
+    network: nn.Module,
+    pixels: Pixels,
+    size: int,
+    precision: Precision,
+    batch_size: int | None = None,
+    depths: Depths | None = None,
+    watcher: Watcher = SILENT,
+) -> Tensor:
     """Pool the last five blocks' outputs for squares of any side, (N, side, side, 3) bytes: (N, D), float32 on the CPU.
 
     The mean over each picture and its mirror image.
     """
+    depths = depths or depths_of(network, pixels, size, precision)
     network.eval()
     found = []
-    with torch.inference_mode(), precision.autocast(), _watched(network) as maps:
+    with torch.inference_mode(), precision.autocast():
         for batch in squares_of(pixels, precision.device, batch_size):
             images = to_input(batch, size).contiguous(memory_format=torch.channels_last)
-            network(torch.cat([images, images.flip(3)]))
-            found.append(torch.cat(maps[-_BLOCKS:], dim=1).view(2, len(batch), -1).mean(0).cpu())
-            maps.clear()
+            both = depths.read(network, torch.cat([images, images.flip(3)]))
+            found.append(both.view(2, len(batch), -1).mean(0).cpu())
+            watcher.advance(len(batch))
     return torch.cat(found)
-
-
-def _pooled(output: Tensor) -> Tensor:
-    """Pool a map over its places: by a generalised mean behind a ReLU, and plainly where signs mean something."""
-    places = as_map(output).float().flatten(2)
-    if bool((places >= 0).all()):
-        return places.clamp(min=1e-6).pow(_POWER).mean(2).pow(1 / _POWER)
-    return places.mean(2)
-
-
-@contextmanager
-def _watched(network: nn.Module) -> Iterator[list[Tensor]]:
-    """Inside this context the list gets, with every batch, what each block gives, pooled."""
-    found: list[Tensor] = []
-
-    def keep(_layer: nn.Module, _given: object, output: object) -> None:
-        if has_places(output):
-            found.append(_pooled(output))
-
-    hooks = [block.register_forward_hook(keep) for block in blocks(network)]
-    try:
-        yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def blocks(network: nn.Module) -> list[nn.Module]:

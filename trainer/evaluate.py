@@ -95,14 +95,14 @@ def features_of(network: nn.Module) -> Iterator[list[Tensor]]:
     """Inside this context the list gets, with every batch, the input of the last layer, (B, D)."""
     seen: list[Tensor] = []
     layer = network.get_submodule(min(head_names(network)).rpartition(".")[0])
-    hook = layer.register_forward_pre_hook(lambda _, given: seen.append(_pooled(given[0])))
+    hook = layer.register_forward_pre_hook(lambda _, given: seen.append(pooled(given[0])))
     try:
         yield seen
     finally:
         hook.remove()
 
 
-def _pooled(given: Tensor) -> Tensor:
+def pooled(given: Tensor) -> Tensor:
     """Average a map, (B, C, H, W), over its places, and a flattened one over neighbours, which share a channel.
 
     Else the features of a head `flat` would be 100,352 numbers an image for ResNet-50, and 200 MB for 500 images.

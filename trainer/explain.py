@@ -9,8 +9,6 @@ class, in full strength: what both classes share falls away, and what tells them
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from math import isqrt
-from typing import TypeGuard
 
 import numpy as np
 import torch
@@ -22,6 +20,7 @@ from trainer import network
 from trainer.augment import to_input
 from trainer.cache import Pixels
 from trainer.errors import WeightsError
+from trainer.maps import as_map, has_places, is_map
 from trainer.predict import Answer, Predictor
 
 Heat = NDArray[np.float32]
@@ -29,8 +28,6 @@ Heat = NDArray[np.float32]
 
 _BATCH = 8
 """Pictures at once: gradients need every layer's outputs, 172 MB for a picture and its mirror image in a ResNet-50."""
-_NCHW, _TOKENS = 4, 3
-"""Axes of a feature map, and of a sequence of tokens."""
 
 
 @dataclass(frozen=True)
@@ -127,22 +124,22 @@ class _Watched:
         """Give the last output that still has places and on which the answer depends.
 
         Behind a transformer's last attention only the class token counts, so its patches there, though outputs of a
-        layer, say nothing: their gradient is exactly zero. The gradient asked for is that of the last layer's input,
-        because a last layer may be new, and all zero. Whether a map of a convolution counts needs no such question.
+        layer, say nothing: their gradient is exactly zero. What an answer by several depths leaves unread has none. The
+        gradient asked for is that of the last layer's input, because a last layer may be new, and all zero.
         """
         for found in reversed(self.maps):
-            if found.ndim == _NCHW or self._patches_count(found):
+            if self._counts(found):
                 return found
         raise WeightsError("this network has no layer whose outputs have places, so there is nothing to lay over them")
 
-    def _patches_count(self, tokens: Tensor) -> bool:
+    def _counts(self, places: Tensor) -> bool:
         if self.head_input is None:
-            return False
+            return is_map(places)
         flat = self.head_input.flatten(1)
         # Neither sum nor sum of squares, both of which a layer norm makes constant.
         probe = (flat * torch.linspace(-1, 1, flat.shape[1], device=flat.device)).sum()
-        found = torch.autograd.grad(probe, tokens, retain_graph=True, allow_unused=True, materialize_grads=True)
-        return bool(found[0][:, 1:].any())
+        found: Tensor | None = torch.autograd.grad(probe, places, retain_graph=True, allow_unused=True)[0]
+        return found is not None and (is_map(places) or bool(found[:, 1:].any()))
 
 
 @contextmanager
@@ -166,24 +163,3 @@ def _watched(model: nn.Module) -> Iterator[_Watched]:
     finally:
         for hook in hooks:
             hook.remove()
-
-
-def has_places(output: object) -> TypeGuard[Tensor]:
-    """Whether a layer gave a map of more than one place, or a token for each of several patches."""
-    if not isinstance(output, Tensor):
-        return False
-    if output.ndim == _NCHW:
-        return output.shape[2] == output.shape[3] > 1 or output.shape[1] == output.shape[2] > 1
-    patches = output.shape[1] - 1 if output.ndim == _TOKENS else 0
-    return patches > 1 and isqrt(patches) ** 2 == patches
-
-
-def as_map(output: Tensor) -> Tensor:
-    """(B, channels, h, w) of a layer's output, whose channels may come last, or of tokens behind a class token.
-
-    Pictures are square, and so are their maps: the two axes of equal length are those of the places.
-    """
-    if output.ndim == _TOKENS:
-        side = isqrt(output.shape[1] - 1)
-        return output[:, 1:].transpose(1, 2).reshape(len(output), -1, side, side)
-    return output if output.shape[2] == output.shape[3] else output.permute(0, 3, 1, 2)

@@ -29,10 +29,10 @@ _LEAST_SPREAD = 0.05
 _TINY = 1e-12
 
 
-def sample(labels: Tensor) -> Tensor:
+def sample(labels: Tensor, most: int = _MOST_IMAGES) -> Tensor:
     """Choose the rows of the images that make a bank: every one, or at most 1,000, with each class in its share."""
     by_class = torch.argsort(labels, stable=True)
-    each = max(1, -(-len(labels) // _MOST_IMAGES))
+    each = max(1, -(-len(labels) // most))
     return by_class[::each].sort().values
 
 

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -17,6 +17,7 @@ from trainer import network, serve
 from trainer.batches import cached_side
 from trainer.cache import Pixels, square
 from trainer.checkpoint import VALIDATION_FILE, read_checked
+from trainer.depth_head import DepthHead
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision, outputs_of
 from trainer.features import Features
@@ -95,7 +96,7 @@ class Predictor:
         head = options["recipe"].get("head", "dense")  # older runs do not say
         model = network.build(options["arch"], len(run["classes"]), options["size"], head)
         try:
-            put(model, weights)
+            model = _with_weights(model, weights, run)
         except RuntimeError as error:
             raise WeightsError(
                 f"{folder}: its weights are not those of {options['arch']} with {len(run['classes'])} classes"
@@ -193,6 +194,17 @@ def _answer(probabilities: Tensor, outside: float, features: Features) -> Answer
     label = int(probabilities.argmax())
     score = float(probabilities[label])
     return Answer(label, score, tuple(probabilities.tolist()), outside > BORDER, outside, features)
+
+
+def _with_weights(model: nn.Module, weights: Mapping[str, Tensor], run: dict[str, Any]) -> nn.Module:
+    """Put a run's weights into its network, with the head that reads several depths where it has one."""
+    depths = run.get("depths")  # older runs answer by the last layer
+    if depths is None:
+        put(model, weights)
+        return model
+    found = DepthHead.blank(model, len(run["classes"]), depths)
+    found.load(weights)
+    return found
 
 
 def _surroundings(folder: Path, outside: dict[str, Any] | None) -> dict[str, Any]:

@@ -23,12 +23,13 @@ from trainer.batches import Data, epoch_images, load
 from trainer.compiling import learned_through
 from trainer.epoch import train_epoch
 from trainer.errors import DivergedError, TrainerError
-from trainer.evaluate import Precision, Score, fit_temperature, logits_of, outputs_of, outside_threshold, score
+from trainer.evaluate import Precision, Score, fit_temperature, logits_of, outside_threshold, score
 from trainer.files import sweep, write, write_json
+from trainer.finish import finished
 from trainer.manifest import TRAIN, Manifest
 from trainer.memory import keep_freed_memory
 from trainer.options import TrainOptions
-from trainer.outside import BANK_FILE, Bank, border, sample
+from trainer.outside import BANK_FILE, border
 from trainer.parallel import Crew
 from trainer.precision import choose_precision
 from trainer.state import State, save, start
@@ -92,7 +93,7 @@ def train(
             _cut_metrics(folder / "metrics.jsonl", state.epoch)
             write(folder / "manifest.csv", manifest.to_csv(folder).encode())
         _learn(state, data, manifest, options, precision, folder, watcher, crew, checkpoint_seconds)
-        return crew.agreed(_finish(folder, state, data, manifest, given, precision) if crew.leads else _NONE)
+        return crew.agreed(_finish(folder, state, data, manifest, given, precision, watcher) if crew.leads else _NONE)
 
 
 def _learn(
@@ -177,29 +178,36 @@ def _cut_metrics(path: Path, epoch: int) -> None:
 
 
 def _finish(
-    folder: Path, state: State, data: Data, manifest: Manifest, options: TrainOptions, precision: Precision
+    folder: Path,
+    state: State,
+    data: Data,
+    manifest: Manifest,
+    options: TrainOptions,
+    precision: Precision,
+    watcher: Watcher,
 ) -> RunResult:
     if state.best is None:
         raise DivergedError("no epoch gave outputs that are numbers; try another --seed or --init")
     put(state.network, state.best_weights)
     size = network.test_size(options)
-    logits, features = outputs_of(state.network, data.validation, size, precision)
-    temperature = fit_temperature(logits, data.validation_labels)
-    answers = {"logits": logits, "labels": data.validation_labels}
-    validation_sha256 = checkpoint.write_weights(folder / checkpoint.VALIDATION_FILE, answers)
+    final = finished(state.network, data, len(manifest.classes), size, precision, watcher)
+    logits, labels = final.logits, data.validation_labels
+    temperature = fit_temperature(logits, labels)
+    validation_sha256 = checkpoint.write_weights(
+        folder / checkpoint.VALIDATION_FILE, {"logits": logits, "labels": labels}
+    )
     result = RunResult(
         best_epoch=state.best_epoch,
-        validation_accuracy=score(logits, data.validation_labels).accuracy,
+        validation_accuracy=score(logits, labels).accuracy,
         validation_images=len(data.validation),
         images_per_second=float(np.median(state.speeds)),
         epochs=state.epoch,
-        weights_sha256=checkpoint.write_weights(folder / "model.safetensors", state.best_weights),
-        trust=trust(logits, data.validation_labels, manifest.classes, temperature).as_dict(),
+        weights_sha256=checkpoint.write_weights(folder / "model.safetensors", final.tensors()),
+        trust=trust(logits, labels, manifest.classes, temperature).as_dict(),
     )
-    bank = _bank(state, data, size, precision)
-    found = border(bank.distances(features), logits, data.validation_labels, temperature)
+    found = border(final.bank.distances(final.features), logits, labels, temperature)
     # Without a border nobody would read the bank.
-    bank_sha256 = found and checkpoint.write_weights(folder / BANK_FILE, bank.tensors())
+    bank_sha256 = found and checkpoint.write_weights(folder / BANK_FILE, final.bank.tensors())
     write_json(
         folder / "run.json",
         {
@@ -207,8 +215,10 @@ def _finish(
             "images": manifest.fingerprint(),
             "options": options.as_dict(),
             "test_size": size,
+            "depths": final.head and final.head.as_dict(),
+            "last_layer_accuracy": final.last_layer.accuracy,
             "temperature": temperature,
-            "outside_below": outside_threshold(logits, data.validation_labels, temperature),
+            "outside_below": outside_threshold(logits, labels, temperature),
             "outside": found and {"sha256": bank_sha256, "border": asdict(found)},
             "bfloat16": precision.bfloat16,
             "validation_sha256": validation_sha256,
@@ -217,8 +227,3 @@ def _finish(
     )
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return result
-
-
-def _bank(state: State, data: Data, size: int, precision: Precision) -> Bank:
-    rows = sample(data.train_labels).numpy()
-    return Bank.of(outputs_of(state.network, data.train[rows], size, precision)[1])

@@ -7,7 +7,7 @@ from enum import StrEnum
 import numpy as np
 from sklearn.preprocessing import normalize
 
-from curate.audit.discriminant import Numbers
+from trainer.discriminant import Numbers
 from curate.audit.labelled import Labelled
 from curate.audit.outliers import nearest
 from curate.audit.scores import Scores

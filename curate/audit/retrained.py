@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from torch.nn import functional
 
-from curate.audit.discriminant import Numbers
+from trainer.discriminant import Numbers
 from curate.audit.kept import FOLDER
 from curate.audit.labelled import Labelled
 from curate.progress import QUIET, Progress

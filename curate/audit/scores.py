@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from curate.audit.discriminant import Discriminant, Numbers
+from trainer.discriminant import Discriminant, Numbers
 from trainer.evaluate import fit_temperature
 
 

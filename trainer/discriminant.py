@@ -1,4 +1,4 @@
-"""The model that judges labels: linear discriminant analysis on features that stay as they are."""
+"""Linear discriminant analysis on features that stay as they are: what judges labels, and what reads several depths."""
 
 from typing import Self
 
@@ -11,6 +11,9 @@ _SHRINKAGE = 0.3
 """Of the covariance within classes, towards equal variances and nothing beside. On photographs of ten classes, one in
 twenty labels flipped, 0.1, 0.3 and 0.6 gave an average precision of 0.93, 0.95 and 0.93; the logistic regression of
 `curate simulate` 0.83: it bends to single wrong labels, where the mean of a class hardly moves."""
+FARTHEST = 8.0
+"""Standard deviations from the mean beyond which a feature counts no more: one that was nearly constant in all images
+that were learned from would else decide alone wherever it is not."""
 
 
 class Discriminant:
@@ -37,7 +40,7 @@ class Discriminant:
 
     def _scaled(self, features: NDArray[np.float32]) -> Numbers:
         scaled: Numbers = ((features - self.mean) / self.spread).astype(np.float64)
-        return scaled
+        return scaled.clip(-FARTHEST, FARTHEST)
 
 
 def _solve(residuals: Numbers, wanted: Numbers) -> Numbers:

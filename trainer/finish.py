@@ -1,0 +1,51 @@
+"""What a run that has learned answers by: its own last layer, or one that reads several depths, if that is better."""
+
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from trainer import depth_head
+from trainer.batches import Data
+from trainer.depth_head import DepthHead
+from trainer.evaluate import Precision, Score, outputs_of, score
+from trainer.outside import Bank, sample
+from trainer.watch import Watcher
+
+
+@dataclass(frozen=True)
+class Final:
+    """A network as it will answer, and what it says of the images held out."""
+
+    network: nn.Module
+    head: DepthHead | None
+    """Where it answers by several depths."""
+    last_layer: Score
+    """Of the images held out, by the network's own last layer."""
+    logits: Tensor
+    """(M, classes), of the images held out."""
+    features: Tensor
+    """(M, D), of these images, as the bank has them."""
+    bank: Bank
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Weights, by name."""
+        return self.head.tensors() if self.head else self.network.state_dict()
+
+
+def finished(network: nn.Module, data: Data, classes: int, size: int, precision: Precision, watcher: Watcher) -> Final:
+    """Solve for a head that reads several depths, and take it if the images held out are better told by it."""
+    logits, features = outputs_of(network, data.validation, size, precision)
+    labels = data.validation_labels
+    own = score(logits, labels)
+    solved = depth_head.solve(network, data, classes, size, precision, watcher)
+    if solved is not None:
+        head, bank = solved
+        narrow, read = outputs_of(head, data.validation, size, precision)
+        wide = depth_head.spread_as(head, narrow, logits)
+        if (found := score(wide, labels)).better_than(own):
+            told = f"{found.accuracy:.3f} of the images held out, {own.accuracy:.3f} by the last layer alone"
+            watcher.say(f"answering by several depths: {told}")
+            return Final(head, head, own, wide, read, Bank.of(bank))
+    rows = sample(data.train_labels).numpy()
+    seen = outputs_of(network, data.train[rows], size, precision)[1]
+    return Final(network, None, own, logits, features, Bank.of(seen))
