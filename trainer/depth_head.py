@@ -22,8 +22,8 @@ from trainer.outside import sample
 from trainer.watch import Watcher
 from trainer.weights import put
 
-_MOST_NUMBERS = 128_000_000
-"""Features of all images that are solved for together: half a gigabyte."""
+_MOST_NUMBERS = 32_000_000
+"""Features of all images that are solved for together: a quarter of a gigabyte in double precision, a few times over."""
 _OWN = "depths."
 """How the names of its own weights begin, beside the network's in one file."""
 

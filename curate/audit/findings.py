@@ -7,12 +7,12 @@ from enum import StrEnum
 import numpy as np
 from sklearn.preprocessing import normalize
 
-from trainer.discriminant import Numbers
 from curate.audit.labelled import Labelled
 from curate.audit.outliers import nearest
 from curate.audit.scores import Scores
 from curate.conflicts import Conflict
 from db.answers import Other
+from trainer.discriminant import Numbers
 from trainer.features import Features
 
 _LISTED = 3

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from torch.nn import functional
 
-from trainer.discriminant import Numbers
 from curate.audit.kept import FOLDER
 from curate.audit.labelled import Labelled
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.training import options_for
 from curate.watching import watched
+from trainer.discriminant import Numbers
 from trainer.errors import WeightsError
 from trainer.manifest import TRAIN, VALIDATION, Manifest
 from trainer.options import TrainOptions
