@@ -23,7 +23,7 @@ from trainer.watch import Watcher
 from trainer.weights import put
 
 _MOST_NUMBERS = 32_000_000
-"""Features of all images that are solved for together: a quarter of a gigabyte in double precision, a few times over."""
+"""Features of all images that are solved for together: a quarter of a gigabyte in double precision, three times."""
 _OWN = "depths."
 """How the names of its own weights begin, beside the network's in one file."""
 
