@@ -116,7 +116,7 @@ def test_several_may_use_the_caches_at_once_though_each_tidies_up_after_the_othe
         )
 
     with ThreadPoolExecutor(6) as pool:
-        assert all(pool.map(used, range(300)))
+        assert all(pool.map(used, range(150)))
 
 
 def test_squares_hold_the_whole_picture() -> None:

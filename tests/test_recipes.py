@@ -15,6 +15,7 @@ from curate.training import enough_epochs, options_from
 from tests.learning import make_manifest, options
 from trainer import network, recipes
 from trainer.batches import batches as _batches
+from trainer.depth_head import DepthHead
 from trainer.errors import RecipeError, WeightsError
 from trainer.optimise import Schedule, make_optimizer
 from trainer.options import TrainOptions
@@ -149,7 +150,8 @@ def test_a_run_follows_the_article(tmp_path: Path) -> None:
     result = train(manifest, wanted, tmp_path / "run", tmp_path / "cache")
     assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == result.epochs == 4
     found = Predictor.load(tmp_path / "run", "cpu")
-    assert found.model.get_submodule("fc.1").in_features == 512 * 2 * 2
+    network = found.model.network if isinstance(found.model, DepthHead) else found.model
+    assert network.get_submodule("fc.1").in_features == 512 * 2 * 2
     kept = json.loads((tmp_path / "run" / "run.json").read_text())["options"]
     assert TrainOptions.from_dict(kept) == wanted
 
