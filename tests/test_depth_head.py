@@ -91,6 +91,14 @@ def test_the_last_layer_answers_where_depths_know_no_more(tmp_path: Path) -> Non
     assert lines == []
 
 
+def test_the_last_layer_answers_where_depths_are_no_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that has learned is not lost for it."""
+    monkeypatch.setattr("trainer.depth_head.deep_features", lambda *_, **__: torch.full((16, 4), torch.nan))
+    found, _, right = final(tmp_path, shows=True, knows=True)
+    assert found.head is None
+    assert right
+
+
 @pytest.mark.parametrize("arch", ["squeezenet1_1", "resnet18", "vit_b_16"])
 def test_a_head_reads_as_many_features_as_the_last_blocks_have(arch: str) -> None:
     """Of maps and of tokens alike, and it knows its weights again under their own names."""
@@ -100,8 +108,8 @@ def test_a_head_reads_as_many_features_as_the_last_blocks_have(arch: str) -> Non
     images = torch.rand(2, 3, size, size)
     with torch.no_grad():
         depths = Depths.of(model, images)
-        seen = depths.read(model, images)
-    head = DepthHead(model, depths, seen.shape[1], 3).eval()
+        assert depths.read(model, images).shape == (2, depths.features)
+    head = DepthHead(model, depths, 3).eval()
     again = DepthHead.blank(network.build(arch, 3, size), 3, head.as_dict()).eval()
     again.load(head.tensors())
     with torch.no_grad():
@@ -174,8 +182,7 @@ def test_small_differences_count_in_bfloat16_too() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, cached_side(64), cached_side(64), 3), np.uint8)
     with torch.no_grad():
         depths = Depths.of(model, torch.rand(2, 3, 64, 64))
-        width = depths.read(model, torch.rand(1, 3, 64, 64)).shape[1]
-    head = DepthHead(model, depths, width, 2)
+    head = DepthHead(model, depths, 2)
     head.answer.weight.data.fill_(10.0)
     head.answer.bias.data.copy_(torch.tensor([0.0, 0.25]))
     logits, _ = outputs_of(head, pixels, 64, Precision(CPU, bfloat16=True))

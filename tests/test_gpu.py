@@ -76,7 +76,7 @@ class Looking(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Answer by what it sees."""
         answer: Tensor = self.layer(images.flatten(1))
-        return answer if float(answer.sum()) > 0 else -answer
+        return answer if float(answer.detach().sum()) > 0 else -answer
 
 
 def test_what_cannot_be_recorded_is_learned_through_as_it_is() -> None:

@@ -34,13 +34,13 @@ class DepthHead(nn.Module):
     mean: Tensor
     spread: Tensor
 
-    def __init__(self, network: nn.Module, depths: Depths, features: int, classes: int) -> None:
+    def __init__(self, network: nn.Module, depths: Depths, classes: int) -> None:
         super().__init__()
         self.network = network
         self.depths = depths
-        self.register_buffer("mean", torch.zeros(features))
-        self.register_buffer("spread", torch.ones(features))
-        self.answer = nn.Linear(features, classes)  # the last of all layers: others find it by that
+        self.register_buffer("mean", torch.zeros(depths.features))
+        self.register_buffer("spread", torch.ones(depths.features))
+        self.answer = nn.Linear(depths.features, classes)  # the last of all layers: others find it by that
 
     def forward(self, images: Tensor) -> Tensor:
         """Give the raw outputs, (B, classes), for images, (B, 3, size, size)."""
@@ -60,12 +60,12 @@ class DepthHead(nn.Module):
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON, from which `blank` makes one without its weights."""
-        return {"features": self.answer.in_features, **asdict(self.depths)}
+        return asdict(self.depths)
 
     @classmethod
     def blank(cls, network: nn.Module, classes: int, values: Mapping[str, Any]) -> "DepthHead":
         """Undo `as_dict`."""
-        return cls(network, Depths(values["skipped"], tuple(values["raised"])), values["features"], classes)
+        return cls(network, Depths(**{**values, "raised": tuple(values["raised"])}), classes)
 
     def tensors(self) -> dict[str, Tensor]:
         """Give the network's weights by their own names, and beside them those of the head."""
@@ -88,17 +88,18 @@ def solve(
 ) -> tuple[DepthHead, Tensor] | None:
     """Solve for a head on the train side; gives it, and the features of what it learned from, (N, D), for a bank.
 
-    None for a network without maps, or where a class has no images.
+    None for a network without maps or with maps that are no numbers, or where a class has no images.
     """
     depths = depths_of(network, data.train, size, precision)
     if not depths.raised or len(torch.unique(data.train_labels)) < classes:
         return None
-    width = deep_features(network, data.train[:1], size, precision, depths=depths).shape[1]
-    rows = sample(data.train_labels, max(1, _MOST_NUMBERS // width))
+    rows = sample(data.train_labels, max(1, _MOST_NUMBERS // depths.features))
     watcher.begin("reading depths", len(rows))
     features = deep_features(network, _taken(data.train, rows), size, precision, depths=depths, watcher=watcher)
+    if not bool(features.isfinite().all()):
+        return None
     solved = Discriminant().learn(features.numpy(), data.train_labels[rows].numpy())
-    head = DepthHead(network, depths, width, classes).to(precision.device)
+    head = DepthHead(network, depths, classes).to(precision.device)
     with torch.no_grad():
         for tensor, values in (
             (head.mean, solved.mean),
@@ -106,7 +107,7 @@ def solve(
             (head.answer.weight, solved.weights.T),
             (head.answer.bias, solved.bias),
         ):
-            tensor.copy_(torch.from_numpy(np.ascontiguousarray(values)))
+            tensor.copy_(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
     bank_rows = torch.searchsorted(rows, rows[sample(data.train_labels[rows])])
     return head, pooled(head.scaled(features[bank_rows].to(precision.device))).cpu()
 

@@ -34,15 +34,18 @@ class Depths:
     """Maps before the first that is."""
     raised: tuple[bool, ...]
     """Of each, whether it has no negative values, as behind a ReLU: then it is pooled by a generalised mean."""
+    features: int
+    """How many are read of all together."""
 
     @classmethod
     def of(cls, network: nn.Module, images: Tensor) -> "Depths":
         """Choose the last five blocks, by what they give for images, (B, 3, size, size)."""
-        found: list[bool] = []
-        with _every_map(network, lambda places: found.append(bool((places >= 0).all()))):
+        found: list[tuple[bool, int]] = []
+        with _every_map(network, lambda places: found.append((bool((places >= 0).all()), places.shape[1]))):
             network(images)
         skipped = max(0, len(found) - _BLOCKS)
-        return cls(skipped, tuple(found[skipped:]))
+        read = found[skipped:]
+        return cls(skipped, tuple(raised for raised, _ in read), sum(channels for _, channels in read))
 
     def read(self, network: nn.Module, images: Tensor) -> Tensor:
         """Give what the network's blocks give for images, (B, 3, size, size), pooled: (B, D), float32."""

@@ -37,17 +37,9 @@ class Precision:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16)
 
 
-def logits_of(
-    network: nn.Module,
-    pixels: Pixels,
-    size: int,
-    precision: Precision,
-    batch_size: int | None = None,
-    *,
-    mirror: bool = True,
-) -> Tensor:
+def logits_of(network: nn.Module, pixels: Pixels, size: int, precision: Precision, *, mirror: bool = True) -> Tensor:
     """Raw outputs for images, (N, classes), float32 on the CPU: the mean over each picture and its mirror image."""
-    return outputs_of(network, pixels, size, precision, batch_size, mirror=mirror)[0]
+    return outputs_of(network, pixels, size, precision, mirror=mirror)[0]
 
 
 def outputs_of(

@@ -17,8 +17,7 @@ class Final:
     """A network as it will answer, and what it says of the images held out."""
 
     network: nn.Module
-    head: DepthHead | None
-    """Where it answers by several depths."""
+    """Itself, or the head that reads its depths, with it."""
     last_layer: Score
     """Of the images held out, by the network's own last layer."""
     logits: Tensor
@@ -26,6 +25,11 @@ class Final:
     features: Tensor
     """(M, D), of these images, as the bank has them."""
     bank: Bank
+
+    @property
+    def head(self) -> DepthHead | None:
+        """What reads several depths, where the answer comes from them."""
+        return self.network if isinstance(self.network, DepthHead) else None
 
     def tensors(self) -> dict[str, Tensor]:
         """Weights, by name."""
@@ -45,7 +49,7 @@ def finished(network: nn.Module, data: Data, classes: int, size: int, precision:
         if (found := score(wide, labels)).better_than(own):
             told = f"{found.accuracy:.3f} of the images held out, {own.accuracy:.3f} by the last layer alone"
             watcher.say(f"answering by several depths: {told}")
-            return Final(head, head, own, wide, read, Bank.of(bank))
+            return Final(head, own, wide, read, Bank.of(bank))
     rows = sample(data.train_labels).numpy()
     seen = outputs_of(network, data.train[rows], size, precision)[1]
-    return Final(network, None, own, logits, features, Bank.of(seen))
+    return Final(network, own, logits, features, Bank.of(seen))

@@ -32,7 +32,7 @@ def train(
     device: Annotated[str | None, typer.Option(metavar="D", help="auto, cpu, cuda, …")] = None,
     compile_: Annotated[
         bool | None,
-        typer.Option("--compile/--no-compile", help="Whether torch compiles it first, for a minute; it does not."),
+        typer.Option("--compile/--no-compile", help="Let torch compile it first, for a minute; off unless asked for."),
     ] = None,
     seeds: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Train with so many seeds, to tell luck from progress.")

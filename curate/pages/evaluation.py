@@ -201,8 +201,8 @@ def _page(
 
 
 _LEAD = (
-    "What the run answers on the images that were held out from it. Intervals are Wilson's, 95 %. The best epoch was"
-    " chosen on these same images, which flatters it a little."
+    "What the run answers on the images that were held out from it. Intervals are Wilson's, 95 %. The best epoch, and"
+    " what answers, were chosen on these same images, which flatters it a little."
 )
 _CLASSES = (
     "Recall: how many images of a class are found. Precision: how many answers that name it are right. The class of"
@@ -219,7 +219,7 @@ _CALIBRATION = (
 )
 _CURVES = (
     "The loss in training is that of altered pictures and softened labels, so it may lie above that of validation. The"
-    " dashed line is the epoch whose weights were kept."
+    " dashed line is the epoch whose weights were kept. Epochs are judged by the last layer, without mirror images."
 )
 _MADE = "The same images, options and program on the same kind of processor give the same weights."
 
@@ -248,6 +248,7 @@ def _made(found: Evaluation, folder: Path) -> list[tuple[str, dict[str, Any], bo
         "side of the pictures": f"{options['size']} pixels",
         "seed": options["seed"],
         "epochs": f"{facts['epochs']} of at most {options['epochs']}; the best is {facts['best_epoch']}",
+        "answered by": _answered_by(facts),
         "temperature": f"{facts['temperature']:.3f}",
         "computed in": "bfloat16" if facts["bfloat16"] else "float32",
     }
@@ -257,6 +258,12 @@ def _made(found: Evaluation, folder: Path) -> list[tuple[str, dict[str, Any], bo
         "SHA-256 of manifest.csv": digest(folder / "manifest.csv"),
     }
     return [("Options", told, False), (f"Recipe {recipe.pop('name')}", recipe, False), ("Files", hashes, True)]
+
+
+def _answered_by(facts: dict[str, Any]) -> str:
+    if not facts.get("depths"):
+        return "the last layer"
+    return f"several depths; the last layer alone has an accuracy of {facts['last_layer_accuracy']:.3f}"
 
 
 def _plain(value: Any) -> str:  # noqa: ANN401 - whatever a recipe may say
