@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 
-from benchmarks import audit, copies, crawl, inference, ingest, labelling, rehash, search, training
+from benchmarks import audit, copies, crawl, hosts, inference, ingest, labelling, rehash, search, training
 
 
 def main() -> None:
@@ -13,6 +13,7 @@ def main() -> None:
         "audit": audit.run,
         "copies": copies.run,
         "crawl": crawl.run,
+        "hosts": hosts.run,
         "inference": inference.run,
         "ingest": ingest.run,
         "labelling": labelling.run,

@@ -8,6 +8,8 @@ Our own work is all of our processor time, the start of the decoding processes i
 turning upright, SHA-256 and pHash alone take in one process that does nothing else. So the way of the bytes to the
 decoders and back counts as ours, and so do the quality measures, which are told apart too.
 
+Hosts that make trouble are left out; `benchmarks.hosts` has them in.
+
 icrawler's threads wait five seconds for more before they end. Who runs it waits as long; a longer list makes it matter
 less. The ratio is therefore given with that wait and without it.
 """
@@ -38,6 +40,7 @@ from curate import project as projects
 from curate.config import IngestSettings
 from curate.crawl.crawl import crawl
 from curate.crawl.plan import targets
+from curate.crawl.report import CrawlReport
 from curate.crawl.sources import Credentials, make
 from curate.demo.draw import CLASSES, draw
 from curate.edit import set_value
@@ -48,7 +51,8 @@ from trainer.pixels import to_rgb
 
 _IMAGES = int(os.environ.get("CURATE_BENCH_IMAGES", "3000"))
 _REPEATS = int(os.environ.get("CURATE_BENCH_REPEATS", "5"))
-_HOSTS = 50
+HOSTS = 50
+_THREADS = 8
 _DRAWN = 26
 _SIZE = (1024, 768)
 _PROCESSES = os.cpu_count() or 1
@@ -68,8 +72,8 @@ def run() -> Iterator[str]:
     """Yield the figures of each turn, the ratio of both sides, and what our own work costs an image."""
     with tempfile.TemporaryDirectory() as name:
         place = Path(name)
-        _draw(place / "www")
-        with serve(place / "www", _HOSTS) as served:
+        draw_pictures(place / "www")
+        with serve(place / "www", HOSTS) as served:
             listed = place / "urls.txt"
             listed.write_text("\n".join(_plain(served)))
             number = len(listed.read_text().splitlines())
@@ -105,7 +109,8 @@ def _plain(served: Served) -> list[str]:
     return [url for n, url in found if n % 50 not in {7, 8} and urlsplit(url).hostname not in TROUBLED]
 
 
-def _draw(folder: Path) -> None:
+def draw_pictures(folder: Path) -> None:
+    """Draw pictures with as much detail as photographs have."""
     folder.mkdir()
     for number in range(_DRAWN):
         picture = draw(CLASSES[number % len(CLASSES)], number, _SIZE[0]).resize(_SIZE)
@@ -127,27 +132,38 @@ def _cpu() -> float:
 
 
 def _ours(folder: Path, listed: Path) -> float:
-    projects.create(folder, None, ("A", "B")).database.close()
-    set_value(folder / "curate.toml", "crawl.allow_private_addresses", "true")
-    set_value(folder / "curate.toml", "crawl.concurrency", "32")
-    project = projects.open_project(folder)
-    name = f"urls={listed}"
-    settings = project.settings.crawl
-    report = crawl(project, targets(project, (), (name,), None), [make(name, settings, Credentials())])
-    project.database.close()
+    report = crawled(folder, listed)
     if report.found != report.stored or report.failed:
         raise SystemExit(f"not every image was stored: {report}")
     return 0.0
 
 
+def crawled(folder: Path, listed: Path, **settings: str) -> CrawlReport:
+    """Crawl a list of addresses into a new project, under these settings of `[crawl]`."""
+    projects.create(folder, None, ("A", "B")).database.close()
+    for name, value in {"allow_private_addresses": "true", "concurrency": "32", **settings}.items():
+        set_value(folder / "curate.toml", f"crawl.{name}", value)
+    project = projects.open_project(folder)
+    source = f"urls={listed}"
+    finders = [make(source, project.settings.crawl, Credentials())]
+    report = crawl(project, targets(project, (), (source,), None), finders)
+    project.database.close()
+    return report
+
+
 def _theirs(folder: Path, listed: Path) -> float:
-    crawler = UrlListCrawler(downloader_threads=8, storage={"root_dir": str(folder)}, log_level=logging.ERROR)
-    crawler.crawl(str(listed), max_num=10**6)
+    download(folder, listed)
     ended = time.time()
     files = sorted(folder.iterdir())
     with ProcessPoolExecutor(_PROCESSES) as pool:
         list(pool.map(_hash, files, chunksize=16))
     return ended - max(path.stat().st_mtime for path in files)
+
+
+def download(folder: Path, listed: Path) -> None:
+    """Fetch a list of addresses with icrawler's own downloader."""
+    crawler = UrlListCrawler(downloader_threads=_THREADS, storage={"root_dir": str(folder)}, log_level=logging.CRITICAL)
+    crawler.crawl(str(listed), max_num=10**6)
 
 
 def _hash(path: Path) -> str:
