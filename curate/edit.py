@@ -1,7 +1,7 @@
 """Writing `curate.toml`: comments and order of what a person wrote stay as they are."""
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,11 @@ from db.errors import ConfigError
 from db.files import write_atomically
 
 
-def set_value(path: Path, key: str, text: str) -> Any:  # noqa: ANN401 - whatever the key holds
+def set_value(path: Path, key: str, text: str, check: Callable[[Any], None] = lambda _: None) -> Any:  # noqa: ANN401 - whatever the key holds
     """Set a dotted key after checking the whole file with it, and give the value as it will be read.
 
-    `text` is TOML where it can be read as such (`true`, `0.5`, `["openverse"]`), and else a plain string.
+    `text` is TOML where it can be read as such (`true`, `0.5`, `["openverse"]`), and else a plain string. `check` may
+    raise what more there is against the value.
     """
     if key not in config.known_keys():
         config.value(config.load(path), key)  # raises, with the nearest known key
@@ -38,6 +39,7 @@ def set_value(path: Path, key: str, text: str) -> Any:  # noqa: ANN401 - whateve
         except ConfigError as error:
             problem = error
         else:
+            check(config.value(settings, key))
             write_atomically(path, tomlkit.dumps(document).encode())
             return config.value(settings, key)
     raise problem

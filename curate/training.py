@@ -16,11 +16,11 @@ from curate.split import latest_snapshot, refuse_forgotten
 from curate.watching import watched
 from db.errors import DatasetError
 from db.faults import fault
-from db.models import Image, Run, RunState, Side, Snapshot, SnapshotItem
+from db.models import Image, Run, RunState, Side, Snapshot, SnapshotItem, SnapshotOutsider
 from db.models.base import now
 from trainer import network, parallel
 from trainer.errors import DivergedError, ManifestError, WeightsError
-from trainer.manifest import Item, Manifest
+from trainer.manifest import OF_NONE, Item, Manifest
 from trainer.options import TrainOptions
 from trainer.predict import read_run
 from trainer.recipes import Recipe, load
@@ -84,6 +84,14 @@ def options_for(project: Project, images: int, seed: int | None = None) -> Train
     if project.settings.train.epochs or options.recipe.epochs:
         return options
     return replace(options, epochs=enough_epochs(images, options.recipe.batch_size))
+
+
+def check_setting(root: Path, key: str, value: object) -> None:
+    """Raise RecipeError or WeightsError for a recipe or a network of `curate.toml` that is not there."""
+    if key == "train.recipe":
+        load(str(value), root)
+    elif key == "train.arch":
+        network.check(str(value))
 
 
 def _epochs(project: Project, recipe: Recipe) -> int:
@@ -170,19 +178,19 @@ def manifest_of(project: Project, snapshot_id: int) -> Manifest:
     with project.database.read() as session:
         refuse_forgotten(session, snapshot_id)
         snapshot = session.get_one(Snapshot, snapshot_id)
-        query = select(SnapshotItem, Image).join(Image, Image.id == SnapshotItem.image_id)
-        rows = session.execute(query.where(SnapshotItem.snapshot_id == snapshot_id).order_by(Image.sha256))
-        items = tuple(
-            Item(
-                str(image.id),
-                project.store.path(image.sha256, image.format),
-                image.sha256,
-                item.class_index,
-                item.side.value,
-            )
-            for item, image in rows
+        items = select(SnapshotItem.class_index, SnapshotItem.side, Image).where(SnapshotItem.image_id == Image.id)
+        none = select(SnapshotOutsider.side, Image).where(SnapshotOutsider.image_id == Image.id)
+        rows = session.execute(items.where(SnapshotItem.snapshot_id == snapshot_id).order_by(Image.sha256))
+        outside = session.execute(none.where(SnapshotOutsider.snapshot_id == snapshot_id).order_by(Image.sha256))
+        return Manifest(
+            tuple(snapshot.classes),
+            tuple(_item(project, image, label, side) for label, side, image in rows),
+            tuple(_item(project, image, OF_NONE, side) for side, image in outside),
         )
-        return Manifest(tuple(snapshot.classes), items)
+
+
+def _item(project: Project, image: Image, label: int, side: Side) -> Item:
+    return Item(str(image.id), project.store.path(image.sha256, image.format), image.sha256, label, side.value)
 
 
 def _take_up(

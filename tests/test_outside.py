@@ -1,6 +1,8 @@
 """What is none of the classes: far from all of them in what the network sees, whatever it answers."""
 
+import csv
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,11 +24,13 @@ from trainer.cache import Pixels
 from trainer.checkpoint import read_checked
 from trainer.errors import WeightsError
 from trainer.evaluate import Precision, logits_of, outputs_of
-from trainer.outside import BANK_FILE, Bank, border, sample, scores_by_softmax
+from trainer.outside import BANK_FILE, Bank, Outsiders, border, sample, scores_by_softmax
 from trainer.predict import Predictor, read_run
 from trainer.run import train
 
 CPU = Precision(torch.device("cpu"), bfloat16=False)
+AT_ZERO = Bank.of(torch.zeros(1, 1))
+"""From its one image, every feature is its own distance."""
 
 
 def clusters(count: int, features: int = 8, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -54,23 +58,59 @@ def test_a_far_cluster_is_outside_and_a_new_image_of_a_class_is_not() -> None:
     bank = Bank.of(clusters(400)[0])
     held, labels = clusters(200, seed=1)
     logits = 4 * functional.one_hot(labels, 2).float()
-    found = border(bank.distances(held), logits, labels, 1.0)
+    found = border(bank, held, logits, labels, 1.0)
     assert found is not None
-    near = found.scores(bank.distances(clusters(200, seed=2)[0]), torch.full((200,), 0.98))
+    near = found.scores(bank, clusters(200, seed=2)[0], torch.full((200,), 0.98))
     assert float((near > 0.5).float().mean()) < 0.1
     far = clusters(50, seed=3)[0] + torch.tensor([0.0, 0, 20, 0, 0, 0, 0, 0])
-    scores = found.scores(bank.distances(far), torch.full((50,), 0.999))
+    scores = found.scores(bank, far, torch.full((50,), 0.999))
     assert bool((scores > 0.5).all())
     assert bool((scores < 1).all())
+
+
+@pytest.mark.parametrize(("learned", "fewest", "most"), [(0, 0.0, 0.2), (5, 0.85, 1.0)])
+def test_a_few_known_outsiders_tell_others_of_their_kind(learned: int, fewest: float, most: float) -> None:
+    """Near the classes, where distances do not tell them; and no more of what is inside is lost.
+
+    What is far in another direction is outside as before.
+    """
+    width = 24
+    known, labels = clusters(400, width)
+    strangers = clusters(60, width, seed=5)[0]
+    strangers[:, 2] += 2
+    far = clusters(50, width, seed=3)[0]
+    far[:, 4] += 30
+    held, answers = clusters(200, width, seed=1)
+    bank = Bank.of(known, Outsiders.learn(known, labels, strangers[:learned]))
+    bank = Bank.from_tensors(bank.tensors())
+    found = border(bank, held, 4 * functional.one_hot(answers, 2).float(), answers, 1.0)
+    assert found is not None
+
+    def outside(features: Tensor) -> float:
+        return float((found.scores(bank, features, torch.full((len(features),), 0.98)) > 0.5).float().mean())
+
+    assert outside(clusters(200, width, seed=2)[0]) < 0.1
+    assert fewest <= outside(strangers[5:]) <= most
+    assert outside(far) == 1
+
+
+def test_features_that_are_no_numbers_teach_nothing_of_outsiders() -> None:
+    """Nor do no images at all; a class without an image to learn from does no harm."""
+    known, labels = clusters(40)
+    assert Outsiders.learn(known, labels, known[:0]) is None
+    assert Outsiders.learn(known, labels, torch.full((1, 8), torch.nan)) is None
+    found = Outsiders.learn(known, labels * 5, known[:3])
+    assert found is not None
+    assert found.margins(known).shape == (40,)
 
 
 def test_doubt_counts_as_well_as_distance() -> None:
     """At one distance, the less probable answer is further outside."""
     labels = clusters(200)[1]
     logits = 3 * functional.one_hot(labels, 2).float() + 0.5 * torch.randn(200, 2)
-    found = border(torch.rand(200), logits, labels, 1.0)
+    found = border(AT_ZERO, torch.rand(200, 1), logits, labels, 1.0)
     assert found is not None
-    scores = found.scores(torch.full((3,), 0.5), torch.tensor([0.99, 0.7, 0.5]))
+    scores = found.scores(AT_ZERO, torch.full((3, 1), 0.5), torch.tensor([0.99, 0.7, 0.5]))
     assert scores.tolist() == sorted(set(scores.tolist()))
 
 
@@ -78,9 +118,9 @@ def test_a_handful_of_right_answers_draws_no_border() -> None:
     """Nineteen are too few to tell the farthest twentieth; wrong answers do not count."""
     labels = torch.zeros(40, dtype=torch.long)
     logits = torch.tensor([[2.0, 0.0]] * 19 + [[0.0, 2.0]] * 21)
-    assert border(torch.rand(40), logits, labels, 1.0) is None
+    assert border(AT_ZERO, torch.rand(40, 1), logits, labels, 1.0) is None
     logits[19] = torch.tensor([2.0, 0.0])
-    assert border(torch.rand(40), logits, labels, 1.0) is not None
+    assert border(AT_ZERO, torch.rand(40, 1), logits, labels, 1.0) is not None
 
 
 def test_the_sample_of_a_large_set_has_each_class_in_its_share() -> None:
@@ -156,7 +196,7 @@ def test_a_run_says_how_far_it_can_be_trusted(run: Path) -> None:
     assert all(0 <= trust[f"ece_{name}"] <= 1 for name in ("before", "after", "chance"))
     assert list(trust["thresholds"]) == list(trust["classes"]) == found["classes"]
     assert np.sum(trust["confusion"]) == found["validation_images"]
-    assert set(found["outside"]["border"]) == {"distance", "doubt", "at"}
+    assert set(found["outside"]["border"]) == {"distance", "doubt", "at", "margin"}
     width = found["depths"]["features"] if found["depths"] else 512
     assert read_checked(run / BANK_FILE, found["outside"]["sha256"])["features"].shape == (48, width)
 
@@ -214,3 +254,42 @@ def test_train_and_predict_say_it_on_the_command_line(
         assert p.outside == (p.outside_score > 0.5)
         assert p.nearest == (p.label if p.outside else None)
     assert said.count("none of these, nearest") == sum(p.outside for p in report.predictions)
+
+
+def test_images_said_to_be_of_no_class_teach_what_lies_outside(
+    make_project: Callable[..., Project], cli: Cli, tmp_path: Path
+) -> None:
+    """From the folder of their name to the report of `train`, and on to answers for pictures not seen before."""
+    project = make_project(
+        "Red",
+        "Green",
+        train__arch='"resnet18"',
+        train__init='"none"',
+        train__size="32",
+        train__epochs="4",
+        train__device='"cpu"',
+        dataset__validation="12",
+        dataset__target="28",
+    )
+    seeds = {"Red": range(28), "Green": range(28), "None of these": range(28)}
+    cli("import", write_folder(tmp_path / "in", seeds), "--labels", "folder", "--project", project.root, check=True)
+    done = cli("split", "--project", project.root, "--json", check=True).json
+    assert done["outsiders"] == {"train": 16, "validation": 12, "reserve": 0, "missing": 0}
+    assert cli("split", "--project", project.root, check=True).out.count("none of these") == 1
+    done = cli("train", "--project", project.root, "--json", check=True).json
+    assert (done["outsiders"]["learned"], done["outsiders"]["held_out"]) == (16, 12)
+    assert done["outsiders"]["found"] >= 9
+    with (project.runs / done["run"] / "manifest.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert Counter((row["label"], row["split"]) for row in rows if not row["label"]) == {
+        ("", "outside-train"): 16,
+        ("", "outside-validation"): 12,
+    }
+    new = {"Red": range(100, 120), "Green": range(100, 120), "new": range(100, 120)}
+    outside = {
+        name: sum(p.outside for p in predict_files(project, [str(folder / name)]).predictions)
+        for folder in [write_folder(tmp_path / "new", new)]
+        for name in new
+    }
+    assert outside["new"] >= 15
+    assert outside["Red"] + outside["Green"] <= 8

@@ -13,8 +13,9 @@ from curate.dedup.search import dedup
 from curate.ingest.folder import import_folder
 from curate.project import Project
 from curate.split import Keeper, split, split_class
+from curate.training import manifest_of
 from db.errors import DatasetError
-from db.models import Image, ImageState, Side, Snapshot, SnapshotItem
+from db.models import Image, ImageState, Label, Other, Side, Snapshot, SnapshotItem
 from tests.pictures import encoded, picture, write_folder
 
 
@@ -183,3 +184,79 @@ def test_nothing_labelled_is_told(project: Project) -> None:
     """Without a label there is nothing to split."""
     with pytest.raises(DatasetError, match="nothing is labelled"):
         split(project)
+
+
+@pytest.fixture
+def strange(make_project: Callable[..., Project], tmp_path: Path) -> Project:
+    """Ten pictures of each of two classes and ten of none; eight are wanted, two of them to validate on."""
+    project = make_project("Red", "Green", dataset__target="8", dataset__validation="2")
+    folder = write_folder(tmp_path / "in", dict.fromkeys(("Red", "Green", "none of these"), range(10)))
+    import_folder(project, folder, labels=True)
+    return project
+
+
+def outsiders(project: Project, snapshot: int) -> dict[int, Side]:
+    """Side of each image of no class in a snapshot."""
+    with project.database.read() as session:
+        return {item.image_id: item.side for item in session.get_one(Snapshot, snapshot).outsiders}
+
+
+def by_hash(project: Project, snapshot: int) -> dict[str, Side]:
+    """As `sides`, by the images' hashes, which two projects share."""
+    with project.database.read() as session:
+        return {session.get_one(Image, image).sha256: side for image, side in sides(project, snapshot).items()}
+
+
+def test_images_of_no_class_are_split_as_those_of_a_class(
+    strange: Project, make_project: Callable[..., Project]
+) -> None:
+    """As many at most, in the same proportion; beside the classes, whose images are those that they were without them."""
+    report = split(strange)
+    assert list(report.classes) == ["Red", "Green"]
+    assert (report.outsiders.train, report.outsiders.validation, report.outsiders.reserve) == (6, 2, 2)
+    held = outsiders(strange, report.snapshot)
+    assert len(held) == 8
+    assert held.keys().isdisjoint(sides(strange, report.snapshot))
+    assert split(strange).snapshot == report.snapshot
+    plain = make_project("Red", "Green", name="plain", dataset__target="8", dataset__validation="2")
+    for file in (strange.root.parent / "in" / "none of these").iterdir():
+        file.unlink()
+    import_folder(plain, strange.root.parent / "in", labels=True)
+    assert by_hash(plain, split(plain).snapshot) == by_hash(strange, report.snapshot)
+
+
+def test_what_was_held_out_as_of_no_class_is_never_learned_from(strange: Project) -> None:
+    """Nor when a person says later that it is of a class; nor the other way round."""
+    first = split(strange).snapshot
+    held = {image for image, side in outsiders(strange, first).items() if side is Side.VALIDATION}
+    held_as_red = {image for image, side in sides(strange, first).items() if side is Side.VALIDATION}
+    with strange.database.write() as session:
+        red = strange.classes(session)["Red"]
+        for label in session.scalars(select(Label).where(Label.image_id.in_(held))):
+            label.class_id, label.other = red, None
+        for label in session.scalars(select(Label).where(Label.image_id.in_(held_as_red))):
+            label.class_id, label.other = None, Other.NONE
+    second = split(strange).snapshot
+    learned = [image for image, side in sides(strange, second).items() if side is Side.TRAIN]
+    learned += [image for image, side in outsiders(strange, second).items() if side is Side.TRAIN]
+    assert not (held | held_as_red) & set(learned)
+
+
+def test_nothing_but_images_of_no_class_is_nothing_to_split(
+    make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    """They teach no class."""
+    project = make_project("Red", "Green")
+    import_folder(project, write_folder(tmp_path / "in", {"None of these": range(3)}), labels=True)
+    with pytest.raises(DatasetError, match="nothing is labelled yet"):
+        split(project)
+
+
+def test_a_forgotten_image_of_no_class_is_named(strange: Project) -> None:
+    """A run on the frozen split would need it."""
+    first = split(strange).snapshot
+    gone = min(outsiders(strange, first))
+    with strange.database.write() as session:
+        session.get_one(Image, gone).state = ImageState.FORGOTTEN
+    with pytest.raises(DatasetError, match=rf"forgotten \({gone}\)"):
+        manifest_of(strange, first)

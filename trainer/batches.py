@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import torch
@@ -19,12 +20,14 @@ _RESIDENT_SHARE = 0.4
 
 @dataclass(frozen=True)
 class Data:
-    """The images of both sides, decoded, and their labels."""
+    """The images of both sides, decoded, and their labels; and those of none of the classes, which have none."""
 
     train: cache.Pixels
     train_labels: Tensor
     validation: cache.Pixels
     validation_labels: Tensor
+    outsiders: cache.Pixels
+    outsiders_held_out: cache.Pixels
     resident: Tensor | None = None
     """All of `train` on the device that learns, where it has the room: batches then cross no bus."""
 
@@ -39,13 +42,19 @@ class Data:
 def load(manifest: Manifest, options: TrainOptions, folder: Path, device: torch.device, watcher: Watcher) -> Data:
     """Decode what no cache in `folder` holds, and send the train side to the device if it can stay there."""
     train_items, validation_items = manifest.side(TRAIN), manifest.side(VALIDATION)
-    pixels = cache.load([*train_items, *validation_items], cached_side(options.size), folder, watcher)
-    train = pixels[: len(train_items)]
+    parts = [train_items, validation_items, manifest.outsiders_of(TRAIN), manifest.outsiders_of(VALIDATION)]
+    pixels = cache.load([item for part in parts for item in part], cached_side(options.size), folder, watcher)
+    ends = list(accumulate(map(len, parts)))
+    train, validation, outsiders, held_out = (
+        pixels[end - len(part) : end] for part, end in zip(parts, ends, strict=True)
+    )
     return Data(
         train=train,
         train_labels=torch.tensor(labels_of(train_items)),
-        validation=pixels[len(train_items) :],
+        validation=validation,
         validation_labels=torch.tensor(labels_of(validation_items)),
+        outsiders=outsiders,
+        outsiders_held_out=held_out,
         resident=torch.tensor(train, device=device) if _room_for(train.nbytes, device) else None,
     )
 

@@ -85,8 +85,8 @@ def _full(name: str) -> str:
 
 def solve(
     network: nn.Module, data: Data, classes: int, size: int, precision: Precision, watcher: Watcher
-) -> tuple[DepthHead, Tensor] | None:
-    """Solve for a head on the train side; gives it, and the features of what it learned from, (N, D), for a bank.
+) -> tuple[DepthHead, Tensor, Tensor] | None:
+    """Solve for a head on the train side; gives it, and of images for a bank their features, (N, D), and labels, (N,).
 
     None for a network without maps or with maps that are no numbers, or where a class has no images.
     """
@@ -108,8 +108,8 @@ def solve(
             (head.answer.bias, solved.bias),
         ):
             tensor.copy_(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
-    bank_rows = torch.searchsorted(rows, rows[sample(data.train_labels[rows])])
-    return head, pooled(head.scaled(features[bank_rows].to(precision.device))).cpu()
+    kept = sample(data.train_labels[rows])
+    return head, pooled(head.scaled(features[kept].to(precision.device))).cpu(), data.train_labels[rows[kept]]
 
 
 def _taken(pixels: Pixels, rows: Tensor) -> Pixels:

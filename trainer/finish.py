@@ -8,7 +8,7 @@ from trainer import depth_head
 from trainer.batches import Data
 from trainer.depth_head import DepthHead
 from trainer.evaluate import Precision, Score, outputs_of, score
-from trainer.outside import Bank, sample
+from trainer.outside import Bank, Outsiders, sample
 from trainer.watch import Watcher
 
 
@@ -25,6 +25,8 @@ class Final:
     features: Tensor
     """(M, D), of these images, as the bank has them."""
     bank: Bank
+    outsiders: tuple[Tensor, Tensor] | None = None
+    """Outputs and features of images held out that are of none of the classes, if there are any."""
 
     @property
     def head(self) -> DepthHead | None:
@@ -43,13 +45,26 @@ def finished(network: nn.Module, data: Data, classes: int, size: int, precision:
     own = score(logits, labels)
     solved = depth_head.solve(network, data, classes, size, precision, watcher)
     if solved is not None:
-        head, bank = solved
+        head, read_of, labels_of = solved
         narrow, read = outputs_of(head, data.validation, size, precision)
         wide = depth_head.spread_as(head, narrow, logits)
         if (found := score(wide, labels)).better_than(own):
             told = f"{found.accuracy:.3f} of the images held out, {own.accuracy:.3f} by the last layer alone"
             watcher.say(f"answering by several depths: {told}")
-            return Final(head, own, wide, read, Bank.of(bank))
-    rows = sample(data.train_labels).numpy()
-    seen = outputs_of(network, data.train[rows], size, precision)[1]
-    return Final(network, own, logits, features, Bank.of(seen))
+            return Final(head, own, wide, read, *_surroundings(head, data, read_of, labels_of, size, precision))
+    rows = sample(data.train_labels)
+    seen = outputs_of(network, data.train[rows.numpy()], size, precision)[1]
+    around = _surroundings(network, data, seen, data.train_labels[rows], size, precision)
+    return Final(network, own, logits, features, *around)
+
+
+def _surroundings(
+    network: nn.Module, data: Data, features: Tensor, labels: Tensor, size: int, precision: Precision
+) -> tuple[Bank, tuple[Tensor, Tensor] | None]:
+    """Make a bank of features, (N, D), with their labels, (N,); and what is said of outsiders that are held out."""
+    if not len(data.outsiders):
+        return Bank.of(features), None
+    theirs = outputs_of(network, data.outsiders, size, precision)[1]
+    held_out = data.outsiders_held_out
+    told = outputs_of(network, held_out, size, precision) if len(held_out) else None
+    return Bank.of(features, Outsiders.learn(features, labels, theirs)), told

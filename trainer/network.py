@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
+from difflib import get_close_matches
 from pathlib import Path
 from urllib.error import URLError
 
@@ -32,14 +33,20 @@ def architectures() -> list[str]:
     return [str(name) for name in models.list_models(module=models)]
 
 
+def check(arch: str) -> None:
+    """Raise WeightsError for a name that no classifier has."""
+    if arch not in (names := architectures()):
+        near = get_close_matches(arch, names, 3) or ["resnet50", "squeezenet1_1", "convnext_tiny"]
+        raise WeightsError(f"no architecture {arch!r}; there is for instance {', '.join(near)}")
+
+
 def build(arch: str, classes: int, size: int, head: str = "dense") -> nn.Module:
     """Make a network with random weights, by torch's global generator.
 
     With the head `flat`, one layer over the last feature map, as it is for pictures of `size`, takes the place of
     pooling and the network's own head. Raises WeightsError for an unknown name, or a head that cannot be replaced so.
     """
-    if arch not in architectures():
-        raise WeightsError(f"no architecture {arch!r}; there is for instance resnet50, squeezenet1_1, convnext_tiny")
+    check(arch)
     more: dict[str, object] = {}
     if arch in _AUXILIARY:
         more = {"aux_logits": False, "init_weights": True}

@@ -4,16 +4,22 @@ A softmax cannot say so: it shares 1 out among the classes it knows, and a guita
 one. So two things are added, in standard deviations of the images held out: the distance of the features from the
 nearest image that was learned from (Sun et al., ICML 2022, there of normalised features: their length tells more than
 it disturbs), and half of what the answer's probability lacks of 1 (Hendrycks and Gimpel, ICLR 2017).
-`docs/decisions.md` has what was compared.
+
+Where people said of images that they are of none of the classes, these tell more than both: a linear discriminant on
+the same features takes them for one class more, and its margin over the best of the others is added, four times. No
+answer is learned from them. `docs/decisions.md` has what was compared.
 """
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
+
+from trainer.discriminant import FARTHEST, Discriminant
 
 BANK_FILE = "bank.safetensors"
 BORDER = 0.5
@@ -24,9 +30,12 @@ _FEWEST = 20
 _MOST_IMAGES = 1000
 """In a bank: 2,000 told no better, 500 worse."""
 _DOUBT = 0.5
+_MARGIN = 4.0
 _LEAST_SPREAD = 0.05
 """Share by which validation images count as spread at least: where all are alike, a trifle would seem far away."""
 _TINY = 1e-12
+_OWN = "outsiders."
+"""How the names of what is known of outsiders begin, beside the bank's in one file."""
 
 
 def sample(labels: Tensor, most: int = _MOST_IMAGES) -> Tensor:
@@ -37,26 +46,63 @@ def sample(labels: Tensor, most: int = _MOST_IMAGES) -> Tensor:
 
 
 @dataclass(frozen=True)
+class Outsiders:
+    """A linear discriminant between the classes, and what is of none of them as one class more."""
+
+    mean: Tensor
+    spread: Tensor
+    """(D,), of the features."""
+    weights: Tensor
+    """(D, classes + 1), the last for what is of none."""
+    bias: Tensor
+
+    @classmethod
+    def learn(cls, features: Tensor, labels: Tensor, outsiders: Tensor) -> "Outsiders | None":
+        """Learn from features of a bank, (N, D), their labels, (N,), and features of none of them, (M, D).
+
+        None where there are no images of none, or any feature is no number.
+        """
+        every = torch.cat([features, outsiders]).float()
+        if not len(outsiders) or not bool(every.isfinite().all()):
+            return None
+        classes, counted = torch.unique(labels, return_inverse=True)  # a class may have no image to learn from
+        none = torch.full((len(outsiders),), len(classes))
+        found = Discriminant().learn(every.numpy(), torch.cat([counted, none]).numpy())
+        parts = (found.mean, found.spread, found.weights, found.bias)
+        return cls(*(torch.from_numpy(np.ascontiguousarray(part, np.float32)) for part in parts))
+
+    def margins(self, features: Tensor) -> Tensor:
+        """How much more features, (M, D), speak for none of the classes than for the likeliest of them, (M,)."""
+        scaled = ((features.float() - self.mean) / self.spread).clamp(-FARTHEST, FARTHEST)
+        said = scaled @ self.weights + self.bias
+        return (said[:, -1] - said[:, :-1].max(1).values).double()
+
+
+@dataclass(frozen=True)
 class Bank:
     """Features of images that were learned from."""
 
     features: Tensor
     """(N, D), half precision: 4 MB for a thousand images of ResNet-50."""
+    outsiders: Outsiders | None = None
+    """What is known of images of none of the classes, where people named such."""
 
     @classmethod
-    def of(cls, features: Tensor) -> "Bank":
+    def of(cls, features: Tensor, outsiders: Outsiders | None = None) -> "Bank":
         """Keep features, (N, D), as `outputs_of` gives them."""
         most = torch.finfo(torch.float16).max
-        return cls(features.clamp(-most, most).half())
+        return cls(features.clamp(-most, most).half(), outsiders)
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> "Bank":
         """Undo `tensors`."""
-        return cls(tensors["features"])
+        own = {name.removeprefix(_OWN): tensor for name, tensor in tensors.items() if name.startswith(_OWN)}
+        return cls(tensors["features"], Outsiders(**own) if own else None)
 
     def tensors(self) -> dict[str, Tensor]:
         """Give what is to be kept, by name."""
-        return {"features": self.features}
+        own = {} if self.outsiders is None else vars(self.outsiders)
+        return {"features": self.features, **{_OWN + name: tensor for name, tensor in own.items()}}
 
     def distances(self, features: Tensor) -> Tensor:
         """Euclidean distance of features, (M, D), from the nearest in the bank, (M,)."""
@@ -81,31 +127,43 @@ class Border:
     doubt: float
     """Standard deviation of what probabilities lack of 1."""
     at: float
-    """Sum of the distance and half the doubt, in these units, that 95 % of the images answered right stay under."""
+    """Sum of the distance, half the doubt and the margin, in these units, that 95 % of right answers stay under."""
+    margin: float | None = None
+    """Standard deviation of the margins; None where no image of none of the classes is known."""
 
-    def scores(self, distances: Tensor, probabilities: Tensor) -> Tensor:
+    def scores(self, bank: Bank, features: Tensor, probabilities: Tensor) -> Tensor:
         """How far outside, (N,), from 0 to 1: 0.5 is the border, and beyond it lies what is none of the classes.
 
-        From distances, (N,), and the probabilities of the answers, (N,). The sum s becomes s / (s + border).
+        From features, (N, D), and the probabilities of the answers, (N,). The sum s becomes s / (s + border); with
+        margins, which have signs, it becomes the logistic function of what it is above the border.
         """
-        return _share(_sums(distances, probabilities, self.distance, self.doubt), self.at)
+        sums = self.sums(bank, features, probabilities.double())
+        return _share(sums, self.at) if self.margin is None else torch.sigmoid((sums - self.at) / _MARGIN)
+
+    def sums(self, bank: Bank, features: Tensor, probabilities: Tensor) -> Tensor:
+        """Give the sums that `scores` are made of, (N,)."""
+        sums = bank.distances(features) / self.distance + _DOUBT * (1 - probabilities) / self.doubt
+        if self.margin is None or bank.outsiders is None:
+            return sums
+        return sums + _MARGIN * bank.outsiders.margins(features) / self.margin
 
 
-def border(distances: Tensor, logits: Tensor, labels: Tensor, temperature: float) -> Border | None:
-    """Find the border by images held out: (N,) distances, (N, C) outputs, (N,) labels. None: too few to tell."""
+def border(bank: Bank, features: Tensor, logits: Tensor, labels: Tensor, temperature: float) -> Border | None:
+    """Find the border by images held out: (N, D) features, (N, C) outputs, (N,) labels. None: too few to tell."""
     probabilities, answers = functional.softmax(logits.double() / temperature, dim=1).max(1)
     right = answers == labels
     if int(right.sum()) < _FEWEST:
         return None
-    distances, probabilities = distances[right].double(), probabilities[right]
-    distance = max(float(distances.std()), _LEAST_SPREAD * float(distances.mean()), _TINY)
-    doubt = max(float(probabilities.std()), _LEAST_SPREAD)
-    sums = _sums(distances, probabilities, distance, doubt)
-    return Border(distance, doubt, at=max(float(torch.quantile(sums, _SURE_SHARE)), _TINY))
-
-
-def _sums(distances: Tensor, probabilities: Tensor, distance: float, doubt: float) -> Tensor:
-    return distances / distance + _DOUBT * (1 - probabilities) / doubt
+    features, probabilities = features[right], probabilities[right]
+    distances = bank.distances(features)
+    found = Border(
+        distance=max(float(distances.std()), _LEAST_SPREAD * float(distances.mean()), _TINY),
+        doubt=max(float(probabilities.std()), _LEAST_SPREAD),
+        at=0.0,
+        margin=None if bank.outsiders is None else max(float(bank.outsiders.margins(features).std()), _TINY),
+    )
+    at = float(torch.quantile(found.sums(bank, features, probabilities), _SURE_SHARE))
+    return replace(found, at=at if found.margin else max(at, _TINY))
 
 
 def scores_by_softmax(probabilities: Tensor, below: float) -> Tensor:

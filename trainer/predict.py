@@ -163,7 +163,7 @@ class Predictor:
     def _outside(self, features: Tensor, probabilities: Tensor) -> Tensor:
         if self.bank is None or self.border is None:
             return scores_by_softmax(probabilities, self.outside_below)
-        return self.border.scores(self.bank.distances(features), probabilities)
+        return self.border.scores(self.bank, features, probabilities)
 
     def stream(self, sources: Iterable[Callable[[], bytes]]) -> Iterator[Answer | Exception]:
         """Answer for encoded images, in order; in place of one that cannot be read or decoded, the error."""

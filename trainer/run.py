@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.nn import functional
 
 from trainer import checkpoint, network, parallel
 from trainer.batches import Data, epoch_images, load
@@ -25,11 +26,11 @@ from trainer.epoch import train_epoch
 from trainer.errors import DivergedError, TrainerError
 from trainer.evaluate import Precision, Score, fit_temperature, logits_of, outside_threshold, score
 from trainer.files import sweep, write, write_json
-from trainer.finish import finished
+from trainer.finish import Final, finished
 from trainer.manifest import TRAIN, Manifest
 from trainer.memory import keep_freed_memory
 from trainer.options import TrainOptions
-from trainer.outside import BANK_FILE, border
+from trainer.outside import BANK_FILE, BORDER, Border, border
 from trainer.parallel import Crew
 from trainer.precision import choose_precision
 from trainer.state import State, save, start
@@ -51,6 +52,8 @@ class RunResult:
     weights_sha256: str
     trust: dict[str, Any] = field(default_factory=dict)
     """`trainer.trust.Trust`, as plain values; empty in runs from before it was kept."""
+    outsiders: dict[str, int] = field(default_factory=dict)
+    """Images of none of the classes: `learned` from, `held_out`, and of these `found`. Empty: there are none."""
 
 
 _UNKNOWN = Score(math.nan, math.nan)
@@ -196,6 +199,7 @@ def _finish(
     validation_sha256 = checkpoint.write_weights(
         folder / checkpoint.VALIDATION_FILE, {"logits": logits, "labels": labels}
     )
+    found = border(final.bank, final.features, logits, labels, temperature)
     result = RunResult(
         best_epoch=state.best_epoch,
         validation_accuracy=score(logits, labels).accuracy,
@@ -204,8 +208,8 @@ def _finish(
         epochs=state.epoch,
         weights_sha256=checkpoint.write_weights(folder / "model.safetensors", final.tensors()),
         trust=trust(logits, labels, manifest.classes, temperature).as_dict(),
+        outsiders=_outsiders(final, found, temperature, len(data.outsiders)),
     )
-    found = border(final.bank.distances(final.features), logits, labels, temperature)
     # Without a border nobody would read the bank.
     bank_sha256 = found and checkpoint.write_weights(folder / BANK_FILE, final.bank.tensors())
     write_json(
@@ -227,3 +231,16 @@ def _finish(
     )
     shutil.rmtree(folder / "checkpoints", ignore_errors=True)
     return result
+
+
+def _outsiders(final: Final, found: Border | None, temperature: float, learned: int) -> dict[str, int]:
+    if not learned or found is None:
+        return {}
+    held_out = 0
+    beyond = 0
+    if final.outsiders is not None:
+        logits, features = final.outsiders
+        probabilities = functional.softmax(logits.double() / temperature, dim=1).max(1).values
+        scores = found.scores(final.bank, features, probabilities)
+        held_out, beyond = len(scores), int((scores > BORDER).sum())
+    return {"learned": learned, "held_out": held_out, "found": beyond}

@@ -60,7 +60,14 @@ def config(
         loaded = settings.load(path)
         values = {name: settings.value(loaded, name) for name in settings.known_keys()}
         return Outcome({"values": values}, "\n".join(edit.line(name, found) for name, found in values.items()))
-    found = settings.value(settings.load(path), key) if value is None else edit.set_value(path, key, value)
+    if value is None:
+        found = settings.value(settings.load(path), key)
+    elif key.startswith("train."):
+        from curate.training import check_setting  # loads torch, to know what there is
+
+        found = edit.set_value(path, key, value, lambda meant: check_setting(path.parent, key, meant))
+    else:
+        found = edit.set_value(path, key, value)
     return Outcome({"key": key, "value": found}, edit.line(key, found))
 
 

@@ -97,7 +97,11 @@ def duplicates(report: "DedupReport", page: "ReviewReport | None" = None) -> Ren
 
 
 def train_data(report: "TrainReport") -> dict[str, Any]:
-    """What a run came to."""
+    """What a run came to.
+
+    `outsiders`: {`learned`, `held_out`, `found`}, images of none of the classes; null where none is known, or nothing
+    can be told by so few images held out.
+    """
     result = report.result
     return {
         "run": report.run,
@@ -109,6 +113,7 @@ def train_data(report: "TrainReport") -> dict[str, Any]:
         },
         "calibration_error": {"before": result.trust.get("ece_before"), "after": result.trust.get("ece_after")},
         "validation_images": result.validation_images,
+        "outsiders": result.outsiders or None,
         "epochs": result.epochs,
         "images_per_second": round(result.images_per_second, 1),
         "resumed": report.resumed,
@@ -116,7 +121,7 @@ def train_data(report: "TrainReport") -> dict[str, Any]:
 
 
 def trained(report: "TrainReport") -> RenderableType:
-    """Two lines: how often it is right, and how far its scores can be believed."""
+    """How often it is right, how far its scores can be believed, and what it tells of images of no class."""
     result, found = report.result, report.result.trust
     interval = " ({:.3f}-{:.3f} at 95 %)".format(*found["accuracy_interval"]) if found else ""
     accuracy = f"validation accuracy {result.validation_accuracy:.3f}{interval} on {result.validation_images} images"
@@ -127,6 +132,9 @@ def trained(report: "TrainReport") -> RenderableType:
             f"calibration error {found['ece_after']:.3f}, before temperature scaling {found['ece_before']:.3f};"
             f" {found['ece_chance']:.3f} would be chance on so many images"
         )
+    if none := result.outsiders:
+        told = f"; {none['found']} of {none['held_out']} held out are told as such" if none["held_out"] else ""
+        lines.append(f"learned from {none['learned']} images of none of the classes{told}")
     return Text("\n".join(lines))
 
 

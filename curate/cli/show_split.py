@@ -39,6 +39,9 @@ def split(report: "SplitReport") -> RenderableType:
     table = table_of("class", *columns, numbers=columns)
     for name, c in report.classes.items():
         table.add_row(Text(name), str(c.train), str(c.validation), str(c.reserve), str(c.missing or ""))
+    none = report.outsiders
+    if none.train or none.validation:
+        table.add_row(Text("none of these", "dim"), str(none.train), str(none.validation), str(none.reserve), "")
     lines = [f"snapshot {report.snapshot} ({report.content_sha256[:12]})"]
     if report.short:
         lines.append(f"short: {', '.join(report.short)}")

@@ -24,7 +24,7 @@ from curate.quality import apply
 from db.batches import chunks
 from db.errors import DatasetError
 from db.labels import Answer, record
-from db.models import Annotation, AnnotationOrigin, AnnotationState, Candidate, CandidateState
+from db.models import Annotation, AnnotationOrigin, AnnotationState, Candidate, CandidateState, Other
 from db.models.base import now
 from db.reasons import Reason, Refusal
 
@@ -48,8 +48,8 @@ class ImportReport:
 def import_folder(project: Project, folder: Path, *, labels: bool, progress: Progress = QUIET) -> ImportReport:
     """Take in every file below `folder`; with `labels`, its subfolders' names are classes.
 
-    Running it again changes nothing. Raises DatasetError, before any work, for a folder that is not there or a
-    subfolder that names no class.
+    Or what else people may say of an image, such as "None of these". Running it again changes nothing. Raises
+    DatasetError, before any work, for a folder that is not there or a subfolder that names no class.
     """
     given, folder = folder, Path(os.path.abspath(folder))  # noqa: PTH100 - `..` must go, and links must stay
     if not folder.is_dir():
@@ -121,13 +121,14 @@ def _judge_file(intake: Intake, path: Path) -> tuple[bytes, Outcome]:
     return (b"", data) if isinstance(data, Refusal) else (data, intake.judge(data))
 
 
-def _classes_of(project: Project, folder: Path, files: Iterable[Path]) -> dict[str, str]:
-    """Map the subfolders' names to class names. Raises DatasetError for one that is no class."""
-    known = {class_key(c.name): c.name for c in project.settings.classes}
+def _classes_of(project: Project, folder: Path, files: Iterable[Path]) -> dict[str, str | Other]:
+    """Map the subfolders' names to what they say. Raises DatasetError for one that is no class."""
+    names = {class_key(c.name): c.name for c in project.settings.classes}
+    known: dict[str, str | Other] = {**{class_key(other.caption): other for other in Other}, **names}
     found = {path.relative_to(folder).parts[0] for path in files if path.parent != folder}
     for name in sorted(found):
         if class_key(name) not in known:
-            near = difflib.get_close_matches(name, known.values(), n=1)
+            near = difflib.get_close_matches(name, names.values(), n=1)
             hint = f"did you mean {near[0]!r}? Rename the folder" if near else "add it to the classes, rename it"
             raise DatasetError(f"subfolder {name!r} of {folder} is no class; {hint}, or import without --labels")
     return {name: known[class_key(name)] for name in found}
@@ -137,7 +138,7 @@ def _write_batch(
     project: Project,
     folder: Path,
     taken: Sequence[tuple[Path, Outcome]],
-    classes: dict[str, str],
+    classes: dict[str, str | Other],
     report: ImportReport,
 ) -> None:
     with project.database.write() as session:
@@ -149,9 +150,10 @@ def _write_batch(
         answers = []
         for (path, outcome), (candidate, _), state in zip(taken, pairs, states, strict=True):
             _count(report, path, outcome, state)
-            name = classes.get(path.relative_to(folder).parts[0]) if path.parent != folder else None
-            if name is not None and candidate.image_id is not None and state is not CandidateState.FAILED:
-                answers.append(_answer(candidate, candidate.image_id, ids[name]))
+            said = classes.get(path.relative_to(folder).parts[0]) if path.parent != folder else None
+            if said is not None and candidate.image_id is not None and state is not CandidateState.FAILED:
+                meant = (None, said) if isinstance(said, Other) else (ids[said], None)
+                answers.append(_answer(candidate, candidate.image_id, *meant))
         record(session, answers)
         report.labelled_ids |= {answer.image_id for answer in answers}
         _withdraw_moved(session, {answer.image_id for answer in answers})
@@ -183,6 +185,7 @@ def _withdrawn(annotation: Annotation, address: str) -> Answer:
         image_id=annotation.image_id,
         state=AnnotationState.DELETED,
         class_id=annotation.class_id,
+        other=annotation.other,
         annotator=annotation.annotator,
         answered_at=now(),
         raw={"address": address},
@@ -202,13 +205,14 @@ def _count(report: ImportReport, path: Path, outcome: Outcome, state: CandidateS
         report.duplicates += 1
 
 
-def _answer(candidate: Candidate, image_id: int, class_id: int) -> Answer:
+def _answer(candidate: Candidate, image_id: int, class_id: int | None, other: Other | None) -> Answer:
     return Answer(
         key=f"import:{candidate.id}:{image_id}",
         origin=AnnotationOrigin.IMPORT,
         image_id=image_id,
         state=AnnotationState.ACTIVE,
         class_id=class_id,
+        other=other,
         annotator="folder",
         answered_at=now(),
         raw={"address": candidate.address},

@@ -173,6 +173,10 @@ def _page(
         ("calibration error", f"{error.after:.3f}"),
         ("images a second in training", f"{found.facts['images_per_second']:.1f}"),
     ]
+    if (none := found.facts.get("outsiders")) and none["held_out"]:
+        figures.insert(
+            4, ("of none of the classes, told as such", with_interval(Share(none["found"], none["held_out"])))
+        )
     matrix = Plot.of(drawn["confusion.png"], "Confusion matrix: answers by label")
     trust = Plot.of(drawn["reliability.png"], "Reliability diagram: share of right answers by score")
     sections = [

@@ -13,12 +13,20 @@ from curate.split.freeze import latest_snapshot
 from db.batches import chunks
 from db.classes import ids_now
 from db.labels import keeper_labels
-from db.models import Image, Side, Sighting, Snapshot, SnapshotItem
+from db.models import Image, Other, Side, Sighting, Snapshot, SnapshotItem, SnapshotOutsider
+
+OF_NONE = 0
+"""Stands where a class's id would, for images of none of the classes. No class has it."""
 
 
 def labelled(session: Session) -> dict[int, list[Keeper]]:
-    """Keepers whose label counts, by class id; those in conflict are left out."""
-    classes = {label.keeper_id: label.class_id for label in keeper_labels(session) if label.class_id is not None}
+    """Keepers whose label counts, by class id, and as `OF_NONE` those of no class; those in conflict are left out."""
+    classes: dict[int, int] = {}
+    for label in keeper_labels(session):
+        if label.class_id is not None:
+            classes[label.keeper_id] = label.class_id
+        elif label.other is Other.NONE:
+            classes[label.keeper_id] = OF_NONE
     past = _past(session)
     found: dict[int, list[Keeper]] = defaultdict(list)
     for keeper, members in with_copies(session, classes):
@@ -58,20 +66,24 @@ def _first_sources(ids: Iterable[int]) -> Select[int | None, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """Images that any snapshot validates on; and class id and side of those in the latest."""
+    """Images that any snapshot validates on; and class id, or `OF_NONE`, and side of those in the latest."""
 
     held_out: set[int]
     latest: Mapping[int, tuple[int | None, Side]]
 
 
 def _past(session: Session) -> _Past:
-    validated = select(SnapshotItem.image_id).where(SnapshotItem.side == Side.VALIDATION).distinct()
-    held_out = set(session.scalars(validated))
+    held_out: set[int] = set()
+    for table in (SnapshotItem, SnapshotOutsider):
+        held_out.update(session.scalars(select(table.image_id).where(table.side == Side.VALIDATION).distinct()))
     latest = latest_snapshot(session)
     if latest is None:
         return _Past(held_out, {})
     ids = class_ids(session, latest)
-    return _Past(held_out, {item.image_id: (ids[item.class_index], item.side) for item in latest.items})
+    stood: dict[int, tuple[int | None, Side]] = {
+        item.image_id: (ids[item.class_index], item.side) for item in latest.items
+    }
+    return _Past(held_out, stood | {item.image_id: (OF_NONE, item.side) for item in latest.outsiders})
 
 
 def class_ids(session: Session, snapshot: Snapshot) -> list[int | None]:

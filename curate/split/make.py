@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from curate.conflicts import Conflict, conflicts
 from curate.project import Project
 from curate.split.choose import ClassSplit, split_class
-from curate.split.freeze import freeze
-from curate.split.keepers import labelled
+from curate.split.freeze import Chosen, freeze
+from curate.split.keepers import OF_NONE, labelled
 from curate.split.leaving import Left, left
 from db.errors import DatasetError
 from db.models import Side
@@ -22,6 +22,8 @@ class SplitReport:
     conflicts: list[Conflict]
     left: list[Left]
     """What the snapshot before validates on and this one does not."""
+    outsiders: ClassSplit
+    """Images of none of the classes, by which a run learns what lies outside: as many as of a class, or fewer."""
 
     @property
     def short(self) -> list[str]:
@@ -38,19 +40,22 @@ def split(project: Project, *, strict: bool = False) -> SplitReport:
     with project.database.write() as session:
         classes = project.classes(session)
         keepers = labelled(session)
-        if not keepers:
+        if not any(keepers.get(class_id) for class_id in classes.values()):
             raise DatasetError(
                 "nothing is labelled yet; label in Label Studio and `curate label pull`, or import labels"
             )
-        sides: dict[int, tuple[int, Side]] = {}
+        chosen = Chosen()
         counts: dict[str, ClassSplit] = {}
         for index, (name, class_id) in enumerate(classes.items()):
             train, validation, counts[name] = split_class(keepers.get(class_id, []), settings)
-            sides.update({keeper.image_id: (index, Side.TRAIN) for keeper in train})
-            sides.update({keeper.image_id: (index, Side.VALIDATION) for keeper in validation})
+            chosen.sides.update({keeper.image_id: (index, Side.TRAIN) for keeper in train})
+            chosen.sides.update({keeper.image_id: (index, Side.VALIDATION) for keeper in validation})
+        train, validation, outsiders = split_class(keepers.get(OF_NONE, []), settings)
+        chosen.outsiders.update({keeper.image_id: Side.TRAIN for keeper in train})
+        chosen.outsiders.update({keeper.image_id: Side.VALIDATION for keeper in validation})
         if strict and any(c.missing for c in counts.values()):
             short = ", ".join(f"{name} {c.missing}" for name, c in counts.items() if c.missing)
             raise DatasetError(f"classes are short of {settings.target} labelled images ({short}); nothing was written")
-        snapshot = freeze(session, list(classes), sides, settings)
+        snapshot = freeze(session, list(classes), chosen, settings)
         found, gone = conflicts(session, classes), left(session, snapshot, classes)
-        return SplitReport(snapshot.id, snapshot.content_sha256, counts, found, gone)
+        return SplitReport(snapshot.id, snapshot.content_sha256, counts, found, gone, outsiders)

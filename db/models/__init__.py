@@ -29,7 +29,7 @@ from db.models.labelling import (
     Prelabel,
     TaskState,
 )
-from db.models.learning import Prediction, Run, RunState, Side, Snapshot, SnapshotItem
+from db.models.learning import Prediction, Run, RunState, Side, Snapshot, SnapshotItem, SnapshotOutsider
 from db.models.people import Annotator, Policy, Review, ReviewReason
 from db.models.rounds import Round
 
@@ -72,5 +72,6 @@ __all__ = [
     "Sighting",
     "Snapshot",
     "SnapshotItem",
+    "SnapshotOutsider",
     "TaskState",
 ]

@@ -24,7 +24,7 @@ class Snapshot(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     content_sha256: Mapped[str] = mapped_column(Sha256)
-    """Of every image, its class and its side: equal contents, equal hash."""
+    """Of every image, its class, or that it has none, and its side: equal contents, equal hash."""
     seed: Mapped[int]
     target: Mapped[int]
     validation: Mapped[int]
@@ -33,6 +33,7 @@ class Snapshot(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
 
     items: Mapped[list["SnapshotItem"]] = relationship(order_by="SnapshotItem.image_id")
+    outsiders: Mapped[list["SnapshotOutsider"]] = relationship(order_by="SnapshotOutsider.image_id")
 
 
 class SnapshotItem(Base):
@@ -44,6 +45,17 @@ class SnapshotItem(Base):
     snapshot_id: Mapped[int] = mapped_column(ForeignKey("snapshots.id"), primary_key=True)
     image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), primary_key=True)
     class_index: Mapped[int]
+    side: Mapped[Side] = mapped_column(ByValue(Side))
+
+
+class SnapshotOutsider(Base):
+    """An image of none of the classes, as people said, from which a run learns what lies outside of them."""
+
+    __tablename__ = "snapshot_outsiders"
+    __table_args__ = (Index("ix_snapshot_outsiders_image_side", "image_id", "side"),)
+
+    snapshot_id: Mapped[int] = mapped_column(ForeignKey("snapshots.id"), primary_key=True)
+    image_id: Mapped[int] = mapped_column(ForeignKey("images.id"), primary_key=True)
     side: Mapped[Side] = mapped_column(ByValue(Side))
 
 
