@@ -210,7 +210,7 @@ def by_hash(project: Project, snapshot: int) -> dict[str, Side]:
 def test_images_of_no_class_are_split_as_those_of_a_class(
     strange: Project, make_project: Callable[..., Project]
 ) -> None:
-    """As many at most, in the same proportion; beside the classes, whose images are those that they were without them."""
+    """As many at most, in the same proportion; the classes have the images that they would have without."""
     report = split(strange)
     assert list(report.classes) == ["Red", "Green"]
     assert (report.outsiders.train, report.outsiders.validation, report.outsiders.reserve) == (6, 2, 2)

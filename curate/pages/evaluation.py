@@ -174,9 +174,8 @@ def _page(
         ("images a second in training", f"{found.facts['images_per_second']:.1f}"),
     ]
     if (none := found.facts.get("outsiders")) and none["held_out"]:
-        figures.insert(
-            4, ("of none of the classes, told as such", with_interval(Share(none["found"], none["held_out"])))
-        )
+        told = with_interval(Share(none["found"], none["held_out"]))
+        figures.insert(4, ("of no class, and told as such", told))
     matrix = Plot.of(drawn["confusion.png"], "Confusion matrix: answers by label")
     trust = Plot.of(drawn["reliability.png"], "Reliability diagram: share of right answers by score")
     sections = [
