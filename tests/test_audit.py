@@ -99,6 +99,27 @@ def test_wrong_labels_come_first_each_with_what_it_is(mixed: Mixed) -> None:
     assert audit(project, Asked()) == report
 
 
+def test_none_of_these_is_doubted_and_suggested_like_a_class(
+    make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    """A picture of no class among those of one, and one of a class among those of none, come first."""
+    project = make_project(*CLASSES, **TRAINING)
+    none = "None of these"
+    moved = {("Red", 0): none, (none, 3): "Green"}
+    wrong = {}
+    for index, name in enumerate((*CLASSES, none)):
+        for seed in range(16):
+            label = moved.get((name, seed), name)
+            sha256 = place(tmp_path / "in", label, encoded(coloured(index, seed), quality=92))
+            if label != name:
+                wrong[sha256] = (label, name)
+    import_folder(project, tmp_path / "in", labels=True)
+    report = audit(project, Asked())
+    assert dict(list(found(report).items())[:2]) == numbers(project, wrong)
+    assert report.images == 64
+    assert all(label != none for label, _ in found(report, Kind.OUTLIER).values())
+
+
 def test_a_label_is_judged_by_what_was_learned_elsewhere() -> None:
     """The one image that a fold has of its kind is never known from itself; others are judged by all folds' heads."""
     rng = np.random.default_rng(0)

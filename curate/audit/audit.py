@@ -18,9 +18,10 @@ from curate.conflicts import conflicts
 from curate.embedding import features_of, load_embedder, run_embedder
 from curate.progress import QUIET, Progress
 from curate.project import Project
+from curate.split.keepers import OF_NONE
 from curate.training import options_from
 from db.batches import chunks
-from db.models import Image, Run
+from db.models import Image, Other, Run
 from trainer.embed import Embedder
 from trainer.features import Features
 
@@ -135,7 +136,7 @@ def _is_settled(finding: Finding, stand: Decisions) -> bool:
 def _annotators(
     project: Project, session: Session, data: Labelled, scores: Scores, doubted: Sequence[Finding], stand: Decisions
 ) -> list[Annotator]:
-    ids = project.classes(session)
+    ids = {**project.classes(session), Other.NONE.caption: OF_NONE}
     probabilities = {int(item.id): said for item, said in zip(data.items, scores.probabilities, strict=True)}
     wrong = {image: ids[finding.label] for finding in doubted for image in stand.images[finding.id]}
     return annotators(session, wrong, probabilities, [ids[name] for name in data.classes])

@@ -33,8 +33,8 @@ class Finding:
 
     id: int
     label: str
+    """A class, or "None of these"; so is what is suggested."""
     suggested: str
-    """A class, or "None of these"."""
     score: float
     kind: Kind
     reason: str
@@ -73,11 +73,11 @@ def of_conflicts(
 
 
 def of_outliers(data: Labelled, strange: Numbers, doubted: Iterable[int]) -> Iterator[Finding]:
-    """Yield images that resemble no other, those aside whose label is doubted anyway."""
+    """Yield images that resemble no other, those aside whose label is doubted anyway or says so."""
     known = set(doubted)
     for row in np.flatnonzero(strange > 0.5).tolist():  # noqa: PLR2004 - where outliers begin
         item = data.items[row]
-        if int(item.id) not in known:
+        if int(item.id) not in known and data.classes[item.label] != Other.NONE.caption:
             reason = "unlike all other labelled images: perhaps of no class, or not a picture of the thing"
             label = data.classes[item.label]
             yield Finding(int(item.id), label, Other.NONE.caption, float(strange[row]), Kind.OUTLIER, reason)

@@ -1,4 +1,7 @@
-"""What is audited: keepers whose label is a class, in folds, so that each is judged by what was learned elsewhere."""
+"""What is audited: labelled keepers, in folds, so that each is judged by what was learned elsewhere.
+
+What people say is of none of the classes is one class more here: it may be doubted, and suggested.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,10 +13,10 @@ from sqlalchemy.orm import Session
 
 from curate.project import Project
 from curate.split.folds import deal
-from curate.split.keepers import labelled
+from curate.split.keepers import OF_NONE, labelled
 from db.batches import chunks
 from db.errors import DatasetError
-from db.models import Image
+from db.models import Image, Other
 from trainer.manifest import TRAIN, Item, labels_of
 
 FOLDS = 5
@@ -25,7 +28,7 @@ class Labelled:
     """Labelled keepers, class by class."""
 
     classes: tuple[str, ...]
-    """Those that have labels, in the project's order; `Item.label` counts in them."""
+    """Those that have labels, in the project's order, and last "None of these"; `Item.label` counts in them."""
     items: tuple[Item, ...]
     folds: NDArray[np.int64]
     """Of each item, from 0. Copies have one keeper, so they never lie in two folds."""
@@ -47,6 +50,9 @@ def labelled_keepers(project: Project, session: Session) -> Labelled:
     names = [name for name, class_id in ids.items() if class_id in keepers]
     if len(names) < 2:  # noqa: PLR2004 - one class cannot be told from another
         raise DatasetError(_TOO_FEW)
+    if OF_NONE in keepers:
+        ids = {**ids, Other.NONE.caption: OF_NONE}
+        names.append(Other.NONE.caption)
     dealt = [
         (keeper.image_id, label, fold)
         for label, name in enumerate(names)

@@ -62,7 +62,7 @@ def config(
         return Outcome({"values": values}, "\n".join(edit.line(name, found) for name, found in values.items()))
     if value is None:
         found = settings.value(settings.load(path), key)
-    elif key.startswith("train."):
+    elif key in {"train.arch", "train.recipe"}:
         from curate.training import check_setting  # loads torch, to know what there is
 
         found = edit.set_value(path, key, value, lambda meant: check_setting(path.parent, key, meant))
