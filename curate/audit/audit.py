@@ -18,12 +18,13 @@ from curate.conflicts import conflicts
 from curate.embedding import features_of, load_embedder, run_embedder
 from curate.progress import QUIET, Progress
 from curate.project import Project
-from curate.split.keepers import OF_NONE
 from curate.training import options_from
 from db.batches import chunks
-from db.models import Image, Other, Run
+from db.models import Image, Run
 from trainer.embed import Embedder
 from trainer.features import Features
+
+_TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +137,15 @@ def _is_settled(finding: Finding, stand: Decisions) -> bool:
 def _annotators(
     project: Project, session: Session, data: Labelled, scores: Scores, doubted: Sequence[Finding], stand: Decisions
 ) -> list[Annotator]:
-    ids = {**project.classes(session), Other.NONE.caption: OF_NONE}
-    probabilities = {int(item.id): said for item, said in zip(data.items, scores.probabilities, strict=True)}
-    wrong = {image: ids[finding.label] for finding in doubted for image in stand.images[finding.id]}
-    return annotators(session, wrong, probabilities, [ids[name] for name in data.classes])
+    ids = project.classes(session)
+    named = [name for name in data.classes if name in ids]  # "None of these", the last, is no vote for a class
+    shares = scores.probabilities[:, : len(named)] + _TINY  # where all speaks for none of them, none is preferred
+    shares = shares / shares.sum(axis=1, keepdims=True)
+    probabilities = {int(item.id): said for item, said in zip(data.items, shares, strict=True)}
+    wrong = {
+        image: ids[finding.label] for finding in doubted if finding.label in ids for image in stand.images[finding.id]
+    }
+    return annotators(session, wrong, probabilities, [ids[name] for name in named])
 
 
 def _issues(session: Session, found: Sequence[Finding], stand: Decisions) -> list[Issue]:
