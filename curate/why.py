@@ -20,11 +20,13 @@ from db.models import (
     Label,
     LabellingProject,
     LabellingTask,
+    Other,
     Prediction,
     Run,
     Sighting,
     Snapshot,
     SnapshotItem,
+    SnapshotOutsider,
 )
 
 
@@ -177,10 +179,16 @@ def _label(session: Session, image: Image, names: Mapping[int, str]) -> Counted 
 
 def _splits(session: Session, image: Image) -> list[Place]:
     query = select(SnapshotItem, Snapshot).join(Snapshot).where(SnapshotItem.image_id == image.id)
-    return [
+    found = [
         Place(snapshot.id, snapshot.created_at, item.side.value, snapshot.classes[item.class_index])
-        for item, snapshot in session.execute(query.order_by(Snapshot.id))
+        for item, snapshot in session.execute(query)
     ]
+    of_none = select(SnapshotOutsider, Snapshot).join(Snapshot).where(SnapshotOutsider.image_id == image.id)
+    found += [
+        Place(snapshot.id, snapshot.created_at, item.side.value, Other.NONE.caption)
+        for item, snapshot in session.execute(of_none)
+    ]
+    return sorted(found, key=lambda place: place.snapshot)
 
 
 def _predictions(session: Session, image: Image) -> list[Predicted]:

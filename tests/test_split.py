@@ -14,6 +14,7 @@ from curate.ingest.folder import import_folder
 from curate.project import Project
 from curate.split import Keeper, split, split_class
 from curate.training import manifest_of
+from curate.why import why
 from db.errors import DatasetError
 from db.models import Image, ImageState, Label, Other, Side, Snapshot, SnapshotItem
 from tests.pictures import encoded, picture, write_folder
@@ -218,6 +219,9 @@ def test_images_of_no_class_are_split_as_those_of_a_class(
     assert len(held) == 8
     assert held.keys().isdisjoint(sides(strange, report.snapshot))
     assert split(strange).snapshot == report.snapshot
+    image, side = next(iter(held.items()))
+    told = why(strange, str(image)).splits
+    assert [(place.snapshot, place.side, place.label) for place in told] == [(1, side, "None of these")]
     plain = make_project("Red", "Green", name="plain", dataset__target="8", dataset__validation="2")
     for file in (strange.root.parent / "in" / "none of these").iterdir():
         file.unlink()
