@@ -279,6 +279,9 @@ def test_images_said_to_be_of_no_class_teach_what_lies_outside(
     done = cli("train", "--project", project.root, "--json", check=True).json
     assert (done["outsiders"]["learned"], done["outsiders"]["held_out"]) == (16, 12)
     assert done["outsiders"]["found"] >= 9
+    told = cli("evaluate", "--project", project.root, "--json", check=True).json
+    assert told["outsiders"] == done["outsiders"]
+    assert "of no class, and told as such" in Path(told["file"]).read_text()
     with (project.runs / done["run"] / "manifest.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert Counter((row["label"], row["split"]) for row in rows if not row["label"]) == {

@@ -27,7 +27,8 @@ def evaluation_data(report: "EvaluationReport") -> dict[str, Any]:
     `answers` (that name it), `precision` (null of none), `precision_low`, `precision_high`}}; `confused`: [{`label`,
     `answered`, `images`, `wrong`: [{`id`, `path`, `sha256`, `score`}]}], the most frequent and the surest first, `id`
     and `path` null where an image was forgotten; `calibration`: {`before`, `after`, `chance`,
-    `temperature`}, expected calibration errors.
+    `temperature`}, expected calibration errors; `outsiders`: {`learned`, `held_out`, `found`}, images of none of the
+    classes, null where the run knows none.
     """
     found = report.evaluation
     error = report.evaluation.calibration
@@ -59,6 +60,7 @@ def evaluation_data(report: "EvaluationReport") -> dict[str, Any]:
             for pair in found.confused()
         ],
         "calibration": {**asdict(error), "temperature": found.facts["temperature"]},
+        "outsiders": found.facts.get("outsiders") or None,
     }
 
 
