@@ -34,6 +34,8 @@ _NOT_TO_BE_CALLED = (
 `curate label watch` listens. Its own switches for that would open all private networks."""
 _START_SECONDS = 180
 _STOP_SECONDS = 15
+_EXEC_SECONDS = 5
+"""That a process may take from its start until its arguments can be read."""
 
 
 @dataclass(frozen=True)
@@ -211,7 +213,14 @@ class LocalServer:
 
 
 def _command(pid: int | None) -> str:
-    """Arguments of a process."""
+    """Arguments of a process; empty once it has ended."""
+    deadline = time.monotonic() + _EXEC_SECONDS
+    while not (found := _arguments(pid)) and pid is not None and _lives(pid) and time.monotonic() < deadline:
+        time.sleep(0.02)  # whoever started it goes on before its arguments are in place: on a busy machine much earlier
+    return found
+
+
+def _arguments(pid: int | None) -> str:
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace")
     except OSError:

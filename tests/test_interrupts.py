@@ -3,10 +3,14 @@
 import signal
 import sys
 import weakref
+from collections.abc import Callable
+from unittest.mock import Mock
 
 import pytest
 
-from curate.live.interrupts import remembered
+from curate.live.interrupts import held, remembered
+from curate.live.learning import Learner
+from curate.project import Project
 
 
 class Thing:
@@ -43,3 +47,44 @@ def test_an_interrupt_is_raised_all_the_same() -> None:
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
         assert came.is_set()
+
+
+def test_an_interrupt_waits_for_what_must_not_be_left_half_done() -> None:
+    """Raised at its end, once, and remembered; where an error comes out too, the interrupt is what is heard of."""
+    done = []
+
+    def work(*, fails: bool) -> None:
+        with held():
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+            done.append(came.is_set())
+            if fails:
+                raise LookupError
+
+    with remembered() as came:
+        with pytest.raises(KeyboardInterrupt):
+            work(fails=False)
+        assert done == [False]
+        assert came.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            work(fails=True)
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+
+
+def test_a_job_that_begins_as_ctrl_c_comes_is_known_and_stopped(
+    make_project: Callable[..., Project], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would go on, and nobody would know of it."""
+    job = Mock()
+
+    def begin(*_: object) -> Mock:
+        signal.raise_signal(signal.SIGINT)
+        return job
+
+    monkeypatch.setattr("curate.live.learning.Job", begin)
+    learner = Learner(make_project(), Mock(), 4, lambda _: None, lambda: None)
+    with pytest.raises(KeyboardInterrupt):
+        learner._start("train")
+    learner.stop()
+    assert job.stop.called

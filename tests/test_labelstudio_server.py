@@ -17,7 +17,8 @@ from curate import project as projects
 from curate.labelling import Labelling
 from curate.studio import Environment
 from db.errors import LabelStudioError
-from labeler.server import USER, LocalServer, _lives
+from labeler import server
+from labeler.server import USER, Credentials, LocalServer, _lives
 from labeler.signin import session_cookie
 from tests import prepare
 from tests.conftest import Cli
@@ -216,6 +217,25 @@ def test_a_number_that_another_process_got_is_left_alone(folder: Path) -> None:
         f'{{"identity": "local:x", "password": "p", "token": "t", "port": 1, "pid": {os.getppid()}}}'
     )
     assert (local.running(), local.stop()) == (False, False)
+
+
+def test_a_server_whose_arguments_are_not_in_place_yet_is_ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine its starter goes on before they are. Taken for another's, it would get a second beside it."""
+    local = LocalServer(folder / ".curate" / "label-studio", folder)
+    local.folder.mkdir(parents=True)
+    real, seen = server._arguments, []
+
+    def late(pid: int | None) -> str:
+        seen.append(pid)
+        return "" if len(seen) < 3 else real(pid)
+
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)", "label-studio"]
+    with subprocess.Popen(sleep, cwd=local.folder) as process:
+        local.keep(Credentials("local:x", "p", "t", 1, process.pid))
+        monkeypatch.setattr(server, "_arguments", late)
+        assert local.lives()
+        assert seen == 3 * [process.pid]
+        process.kill()
 
 
 def test_a_dead_server_that_nobody_waited_for_is_dead() -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from curate import config, runs
 from curate.labelling import Labelling
+from curate.live.interrupts import held
 from curate.live.jobs import Ended, Job
 from curate.live.standing import standing, training_elsewhere
 from curate.project import Project
@@ -114,10 +115,10 @@ class Learner:
             self._job = None
 
     def _start(self, *arguments: str) -> Job:
-        self._job = Job(
-            arguments, self.project.root, self.project.private / "watch", self.desk.job_settings(), self._wake
-        )
-        return self._job
+        settings = self.desk.job_settings()
+        with held():  # a process that nobody knows of could not be stopped
+            self._job = Job(arguments, self.project.root, self.project.private / "watch", settings, self._wake)
+            return self._job
 
     def _train(self) -> None:
         labels = self.labels
