@@ -15,7 +15,7 @@ from curate.project import Project
 from curate.split import split
 from db.models import Run, RunState
 from tests.environment import clean_env
-from tests.learning import make_manifest, options
+from tests.learning import options
 from tests.pictures import write_folder
 from trainer.batches import batches
 from trainer.parallel import Crew
@@ -40,7 +40,7 @@ network.build = build  # no dropout, no batch norms: any number of processes mus
 torch.set_num_threads(1)
 root = Path(sys.argv[1])
 recipe = replace(STILL, batch_size=8, mixup=0.0, cutmix=0.0, first_size=1.0, last_size=1.0)
-manifest = make_manifest(root / "pictures", train=9)
+manifest = make_manifest(root / f"pictures{os.environ.get('RANK', '')}", train=9)
 result = train(manifest, options(epochs=3, recipe=recipe), root / sys.argv[2], root / "cache")
 (root / f"{sys.argv[2]}-{os.environ.get('RANK', 0)}.told").write_text(result.weights_sha256)
 """
@@ -66,7 +66,6 @@ def test_slices_of_a_batch_are_all_of_it_and_none_twice() -> None:
 @pytest.mark.long
 def test_two_processes_come_to_what_one_comes_to(tmp_path: Path) -> None:
     """The same seed goes through the same batches: where nothing else is random the weights are the same."""
-    make_manifest(tmp_path / "pictures", train=9)
     done = torchrun(2, sys.executable, "-c", _LEARN, tmp_path, "two")
     assert done.returncode == 0, done.stderr
     # By files: what two processes print may come in one line.

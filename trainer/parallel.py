@@ -4,7 +4,9 @@ Every process goes through the same batches in the same order and learns from it
 the order is the same however many there are. How pictures are varied each process draws by itself.
 """
 
+import atexit
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,10 @@ from trainer.errors import TrainerError
 T = TypeVar("T")
 _PATIENCE = timedelta(minutes=30)
 """The longest that processes wait for one another: while one decodes all images, the others do."""
+_LAST_SECONDS = 1.0
+"""At the end of the program, for gloo's threads, which outlive the group: one that has yet to give back a tensor when
+Python is gone ends the process by "terminate called without an active exception", after all is done and written. Seen
+three times, on busy machines."""
 FEWEST = 2
 """Pictures of a batch that each process needs: batch normalisation cannot learn from one."""
 
@@ -91,6 +97,7 @@ def crew() -> Iterator[Crew]:
         distributed.init_process_group(backend, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise TrainerError(f"cannot join the other processes of torchrun: {error}") from error
+    atexit.register(time.sleep, _LAST_SECONDS)
     try:
         yield _present()
     finally:
