@@ -2,8 +2,8 @@
 
 One host takes a second a picture, one sends a byte each tenth of a second, one wants patience (429), one redirects into
 a private network. Both give up on a host that is silent for five seconds. icrawler has no limit for the whole of a
-picture, so that each of its threads ends at the host that drips: it is stopped when it has taken as many times as long
-as we did, and the line says how far it was. None of its files are hashed by then.
+picture, so that each of its threads ends at the host that drips: it is stopped after twice the time that we took, and
+the line says how far it was. None of its files are hashed by then.
 """
 
 import os

@@ -31,6 +31,16 @@ from trainer.run import train
 CPU = Precision(torch.device("cpu"), bfloat16=False)
 AT_ZERO = Bank.of(torch.zeros(1, 1))
 """From its one image, every feature is its own distance."""
+SMALL = {
+    "train__arch": '"resnet18"',
+    "train__init": '"none"',
+    "train__size": "32",
+    "train__epochs": "4",
+    "train__device": '"cpu"',
+    "dataset__validation": "12",
+    "dataset__target": "28",
+}
+"""Settings of a project whose network is trained in seconds."""
 
 
 def clusters(count: int, features: int = 8, seed: int = 0) -> tuple[Tensor, Tensor]:
@@ -230,17 +240,7 @@ def test_train_and_predict_say_it_on_the_command_line(
     make_project: Callable[..., Project], cli: Cli, tmp_path: Path
 ) -> None:
     """`train` gives accuracy with its interval and both calibration errors; `predict` the class nearest."""
-    project = make_project(
-        "Red",
-        "Green",
-        train__arch='"resnet18"',
-        train__init='"none"',
-        train__size="32",
-        train__epochs="4",
-        train__device='"cpu"',
-        dataset__validation="12",
-        dataset__target="28",
-    )
+    project = make_project("Red", "Green", **SMALL)
     write_folder(tmp_path / "in", {"Red": range(28), "Green": range(28)})
     import_folder(project, tmp_path / "in", labels=True)
     split(project)
@@ -260,17 +260,7 @@ def test_images_said_to_be_of_no_class_teach_what_lies_outside(
     make_project: Callable[..., Project], cli: Cli, tmp_path: Path
 ) -> None:
     """From the folder of their name to the report of `train`, and on to answers for pictures not seen before."""
-    project = make_project(
-        "Red",
-        "Green",
-        train__arch='"resnet18"',
-        train__init='"none"',
-        train__size="32",
-        train__epochs="4",
-        train__device='"cpu"',
-        dataset__validation="12",
-        dataset__target="28",
-    )
+    project = make_project("Red", "Green", **SMALL)
     seeds = {"Red": range(28), "Green": range(28), "None of these": range(28)}
     cli("import", write_folder(tmp_path / "in", seeds), "--labels", "folder", "--project", project.root, check=True)
     done = cli("split", "--project", project.root, "--json", check=True).json
@@ -289,10 +279,7 @@ def test_images_said_to_be_of_no_class_teach_what_lies_outside(
         ("", "outside-validation"): 12,
     }
     new = {"Red": range(100, 120), "Green": range(100, 120), "new": range(100, 120)}
-    outside = {
-        name: sum(p.outside for p in predict_files(project, [str(folder / name)]).predictions)
-        for folder in [write_folder(tmp_path / "new", new)]
-        for name in new
-    }
+    folder = write_folder(tmp_path / "new", new)
+    outside = {name: sum(p.outside for p in predict_files(project, [str(folder / name)]).predictions) for name in new}
     assert outside["new"] >= 15
     assert outside["Red"] + outside["Green"] <= 8

@@ -163,7 +163,7 @@ def border(bank: Bank, features: Tensor, logits: Tensor, labels: Tensor, tempera
         margin=None if bank.outsiders is None else max(float(bank.outsiders.margins(features).std()), _TINY),
     )
     at = float(torch.quantile(found.sums(bank, features, probabilities), _SURE_SHARE))
-    return replace(found, at=at if found.margin else max(at, _TINY))
+    return replace(found, at=max(at, _TINY) if found.margin is None else at)
 
 
 def scores_by_softmax(probabilities: Tensor, below: float) -> Tensor:

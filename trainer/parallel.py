@@ -5,6 +5,7 @@ the order is the same however many there are. How pictures are varied each proce
 """
 
 import atexit
+import functools
 import os
 import time
 from collections.abc import Iterator
@@ -97,11 +98,16 @@ def crew() -> Iterator[Crew]:
         distributed.init_process_group(backend, timeout=_PATIENCE)
     except (RuntimeError, ValueError) as error:
         raise TrainerError(f"cannot join the other processes of torchrun: {error}") from error
-    atexit.register(time.sleep, _LAST_SECONDS)
+    _linger_at_the_end()
     try:
         yield _present()
     finally:
         distributed.destroy_process_group()
+
+
+@functools.cache  # once, however many runs a program trains
+def _linger_at_the_end() -> None:
+    atexit.register(time.sleep, _LAST_SECONDS)
 
 
 def _present() -> Crew:
