@@ -25,9 +25,8 @@ _PATIENCE = timedelta(minutes=30)
 """The longest that processes wait for one another: while one decodes all images, the others do."""
 _LAST_SECONDS = 1.0
 """At the end of the program, for gloo's threads, which outlive a group that DDP has used, also once both are gone (torch
-2.14; without DDP they end with the group): one that has yet to give back a tensor when
-Python is gone ends the process by "terminate called without an active exception", after all is done and written. Seen
-three times, on busy machines."""
+2.14; without DDP they end with the group): one that has yet to give back a tensor when Python is gone ends the process
+by "terminate called without an active exception", after all is done and written. Seen three times, on busy machines."""
 FEWEST = 2
 """Pictures of a batch that each process needs: batch normalisation cannot learn from one."""
 
