@@ -24,7 +24,7 @@ T = TypeVar("T")
 _PATIENCE = timedelta(minutes=30)
 """The longest that processes wait for one another: while one decodes all images, the others do."""
 _LAST_SECONDS = 1.0
-"""At the end of the program, for gloo's threads, which outlive a group that DDP has used, also once both are gone (torch
+"""At the end of the program, for gloo's threads that outlive a group that DDP has used, also when both are gone (torch
 2.14; without DDP they end with the group): one that has yet to give back a tensor when Python is gone ends the process
 by "terminate called without an active exception", after all is done and written. Seen three times, on busy machines."""
 FEWEST = 2
