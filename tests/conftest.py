@@ -34,6 +34,9 @@ __all__ = ["browser", "clean_env", "make_desk", "studio"]
 # threads and are twenty times slower.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# `datasets` reads it once, when it is first imported.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 # A shell that runs the tests in its background lets them ignore Ctrl-C, and all that they start would, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

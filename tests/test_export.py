@@ -1,6 +1,7 @@
 """`curate export`: the present split as files, again and again into the same folder."""
 
 import csv
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from curate.export.interface import MARK, export
 from curate.ingest.folder import import_folder
 from curate.project import Project
 from curate.split import split
-from db.errors import DatasetError
+from db.errors import ConfigError, DatasetError
+from db.files import TEMPORARY
 from db.models import Sighting
 from tests.pictures import write_folder
 
@@ -100,6 +102,24 @@ def test_a_strange_folder_is_refused(filled: Project, tmp_path: Path) -> None:
     (tmp_path / "in" / "Red").mkdir(exist_ok=True)
     with pytest.raises(DatasetError, match="not empty"):
         export(filled, FORMATS["csv"], tmp_path / "in")
+
+
+def test_without_pyarrow_nothing_is_begun(filled: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The message says what to install, and no folder is left behind."""
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match=r"pip install 'curate\[parquet\]'"):
+        export(filled, FORMATS["parquet"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("layout", sorted(FORMATS))
+def test_an_image_whose_file_is_gone_is_named(filled: Project, tmp_path: Path, layout: str) -> None:
+    """Nothing is written in its place."""
+    gone = next(filled.store.files())
+    gone.unlink()
+    with pytest.raises(DatasetError, match=f"{gone.name} is gone; `curate doctor`"):
+        export(filled, FORMATS[layout], tmp_path / "out")
+    assert not [path for path in tree(tmp_path / "out") if gone.name in path or path.startswith(TEMPORARY)]
 
 
 def test_without_a_split_there_is_nothing_to_export(project: Project, tmp_path: Path) -> None:

@@ -174,6 +174,7 @@ def test_split_counts_every_label(ask: Ask, cli: Cli, project: Project, tmp_path
     assert ask("split", "--strict")["snapshot"] == 2
     assert ask("split")["snapshot"] == 2
     assert ask("export", "csv", tmp_path / "out") == {"images": 12, "files": 13, "folder": str(tmp_path / "out")}
+    assert ask("export", "coco", tmp_path / "out", "--none-of-these")["images"] == 12
     stands = ask("status")["classes"]
     assert stands["Red"] == {"images": 6, "labelled": 6, "target": 4}
 

@@ -142,14 +142,18 @@ def test_a_killed_stage_is_gone_on_with(
 
 
 @pytest.mark.parametrize("point", ["file.written", "file.synced", "file.renamed"])
-@pytest.mark.parametrize("time", [1, 3])
-def test_a_killed_export_is_gone_on_with(cli: Cli, project: Project, tmp_path: Path, point: str, time: int) -> None:
+@pytest.mark.parametrize(
+    ("layout", "time"), [("imagefolder", 1), ("imagefolder", 3), ("parquet", 2), ("webdataset", 3)]
+)
+def test_a_killed_export_is_gone_on_with(
+    cli: Cli, project: Project, tmp_path: Path, point: str, layout: str, time: int
+) -> None:
     """The folder can be exported into again, and then holds the split and nothing else."""
     import_folder(project, write_folder(tmp_path / "in", {"Red": range(4)}), labels=True)
     split(project)
     project.database.close()
     out = tmp_path / "out"
-    command = ("export", "imagefolder", out, "--json")
+    command = ("export", layout, out, "--json")
     assert cli(*command, cwd=project.root, env={"CURATE_FAULT": f"{point}:{time}"}).code == KILLED
     found = cli(*command, cwd=project.root, check=True).json
     files = [path.name for path in out.rglob("*") if path.is_file()]

@@ -178,8 +178,13 @@ def split(
 
 def export(
     around: Surroundings,
-    layout: Annotated[str, typer.Argument(metavar="FORMAT", help="imagefolder or csv.")],
+    layout: Annotated[
+        str, typer.Argument(metavar="FORMAT", help="imagefolder, csv, coco, parquet, webdataset or croissant.")
+    ],
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder, or one exported into before.")],
+    outsiders: Annotated[
+        bool, typer.Option("--none-of-these", help="With the images of no class, as one class more.")
+    ] = False,
 ) -> Outcome:
     """Write the present split for other tools, with licences and attributions."""
     from curate.export.formats import FORMATS
@@ -188,7 +193,7 @@ def export(
 
     if layout not in FORMATS:
         raise ConfigError(f"no format {layout!r}; there is: {', '.join(FORMATS)}")
-    report = write(around.project(), FORMATS[layout], folder.absolute(), around.progress)
+    report = write(around.project(), FORMATS[layout], folder.absolute(), around.progress, outsiders=outsiders)
     text = f"{report.images} images, {report.files} files in {folder}"
     return Outcome({"images": report.images, "files": report.files, "folder": str(folder)}, text)
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 
-from curate.export.interface import Exported
+from curate.export.dataset import Dataset, Exported
+from curate.export.interface import Reader
+from db.files import Data
 from db.store import relative_path
 
-_COLUMNS = [field.name for field in fields(Exported) if field.name != "file"]
+TABLE = "dataset.csv"
+COLUMNS = tuple(field.name for field in fields(Exported) if field.name != "file")
 
 
 class Csv:
@@ -17,13 +20,13 @@ class Csv:
 
     name = "csv"
 
-    def copies(self, images: Iterable[Exported]) -> Mapping[str, Path]:
+    def copies(self, dataset: Dataset) -> Mapping[str, Path]:
         """Lay files out as the store does."""
-        return {self._path(image): image.file for image in images}
+        return {self._path(image): image.file for image in dataset.images}
 
-    def tables(self, images: Iterable[Exported]) -> Mapping[str, bytes]:
+    def written(self, dataset: Dataset, _read: Reader) -> Mapping[str, Data]:
         """Write the table."""
-        return {"dataset.csv": as_csv(images, self._path)}
+        return {TABLE: as_csv(dataset.images, self._path)}
 
     @staticmethod
     def _path(image: Exported) -> str:
@@ -34,7 +37,7 @@ def as_csv(images: Iterable[Exported], path: Callable[[Exported], str]) -> bytes
     """Write images as CSV in UTF-8, one row each, in the order of their ids."""
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["path", *_COLUMNS])
+    rows.writerow(["path", *COLUMNS])
     for image in images:
-        rows.writerow([path(image), *(getattr(image, column) for column in _COLUMNS)])
+        rows.writerow([path(image), *(getattr(image, column) for column in COLUMNS)])
     return text.getvalue().encode()
