@@ -6,6 +6,7 @@ told for sure has no name: nothing is assumed of it.
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from enum import StrEnum
 
 RESERVED = "LicenseRef-all-rights-reserved"
@@ -31,6 +32,7 @@ _CC_ALONE = re.compile(rf"{_VERSIONED}(?: licen[cs]e| international| generic| un
 _CC_URL = re.compile(
     r"creativecommons\.org/licenses/(?P<terms>[a-z-]+)/(?P<version>\d\.\d)(?:/(?P<port>[a-z]{2,3})\b)?"
 )
+_LIMIT = re.compile(r"\b(?:nc|nd)(?![a-z])")
 _CC_TERMS = {"BY", "BY-SA", "BY-ND", "BY-NC", "BY-NC-SA", "BY-NC-ND", "SA"}
 _CC_VERSIONS = {"1.0", "2.0", "2.1", "2.5", "3.0", "4.0"}
 _CC_PORTS = {
@@ -107,17 +109,27 @@ class Policy(StrEnum):
             return False
         return self is Policy.OPEN or "-NC-" not in f"{known}-"
 
+    def allows_all(self, licence_ids: Iterable[str]) -> bool:
+        """Whether a picture may be taken of which all this was said: an empty name says nothing, any other counts."""
+        known = [one for one in licence_ids if one]
+        return self.allows("") or (bool(known) and all(map(self.allows, known)))
+
 
 def identify(*said: str, url: str = "") -> str:
     """Name the licence that a source tells of in its own words, the most telling first; empty where nobody can say.
 
-    A version that only the later words or the address have is taken from there.
+    A version that only the later words or the address have is taken from there. Where one of them forbids what another
+    allows, nobody can say.
     """
     found = [name for name in (*map(_by_words, said), _by_url(url)) if name]
-    if not found:
+    if not found or len({_limits(name) for name in found if name.removeprefix("LicenseRef-").startswith("CC-BY")}) > 1:
         return ""
     family = found[0].removeprefix("LicenseRef-")
     return next((name for name in found if re.fullmatch(rf"{re.escape(family)}-\d\.\d(-[A-Z]+)?", name)), found[0])
+
+
+def _limits(name: str) -> frozenset[str]:
+    return frozenset({"NC", "ND"}.intersection(name.split("-")))
 
 
 def _by_url(url: str) -> str:
@@ -152,7 +164,10 @@ def _by_terms(text: str) -> str:
     for pattern, term in _TERMS:
         text = pattern.sub(term, text)
     found = _CC_ANYWHERE.search(text) or _CC_ALONE.fullmatch(text)
-    return _creative_commons(found, " ") if found else ""
+    # A limit that stands apart, as in "CC BY 4.0 NC", may be one of this licence.
+    if not found or set(_LIMIT.findall(text)).difference(found["terms"].split()):
+        return ""
+    return _creative_commons(found, " ")
 
 
 def _creative_commons(found: re.Match[str], between: str) -> str:

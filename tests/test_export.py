@@ -65,6 +65,22 @@ def test_a_table_says_all_that_is_known(filled: Project, tmp_path: Path) -> None
     assert str(tmp_path) not in (out / "dataset.csv").read_text()
 
 
+def test_who_has_a_licence_to_tell_is_believed(filled: Project, tmp_path: Path) -> None:
+    """An image that was found before anybody named its licence is written with the words of who did."""
+    with filled.database.write() as session:
+        first = session.scalars(select(Sighting).order_by(Sighting.id)).first()
+        assert first is not None
+        said = {"licence": "CC-BY-4.0", "creator": "Ann", "attribution": "Photo by Ann, CC BY 4.0"}
+        seen = {"candidate_id": first.candidate_id, "image_id": first.image_id}
+        session.add(Sighting(**seen, source="openverse", query="later", **said))
+        session.add(Sighting(**seen, source="bing", query="last of all", creator="Bob"))
+    export(filled, FORMATS["csv"], tmp_path / "out")
+    with (tmp_path / "out" / "dataset.csv").open(newline="") as file:
+        (row,) = (row for row in csv.DictReader(file) if int(row["id"]) == first.image_id)
+    assert row | said == row
+    assert row["source"] == "openverse"
+
+
 @pytest.mark.parametrize("layout", sorted(FORMATS))
 def test_a_second_export_changes_nothing(filled: Project, tmp_path: Path, layout: str) -> None:
     """The same split gives the same files."""

@@ -140,7 +140,7 @@ def test_a_search_that_was_read_is_asked_for_news_only(project: Project, web: We
 def test_only_allowed_licences_are_fetched(project: Project, web: Web, policy: Policy, stored: int) -> None:
     """What may not be used is refused before its file is asked for, and taken once the terms allow it."""
     free = works(web, jpeg(1), license="by", license_version="4.0")
-    unpaid = works(web, jpeg(2), first=1, license="by-nc", license_version="4.0")
+    unpaid = works(web, jpeg(2), first=1, license="by-nc", license_version="4.0", license_url=None)
     unknown = works(web, jpeg(3), first=2, license="own words", license_version=None, license_url=None)
     put_openverse(web, free + unpaid + unknown)
     found = run(project, "red", policy=policy)

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
-from curate.crawl import claims, searches
+from curate.crawl import claims, searches, waiting
 from curate.crawl.fetch import Fetcher
 from curate.crawl.filling import Crew, Filling
 from curate.crawl.hosts import Pace
@@ -25,6 +26,7 @@ from curate.project import Project
 from curate.rights import Policy
 from db.errors import CurateError
 from db.models.base import now
+from db.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,9 @@ class _Crawl:
         if report.full:
             return
         collecting = Collecting(target.key, target.class_id, self.options.policy, self.begun_at)
-        await crew.ledger.do(lambda session: self._open(session, target, finders))
+        refused = await crew.ledger.do(lambda session: self._open(session, target, finders))
+        crew.counted.update(refused)
+        self.report.failed += Counter({Reason.LICENCE_REFUSED.value: len(refused)})
         with self.progress.task(f"crawling {target.name}", target.want, "images") as task:
             filling = Filling(crew, target, collecting, self.report, task)
             await filling.run(finders)
@@ -121,13 +125,16 @@ class _Crawl:
             lambda session: claims.open_count(session, target.key, self.owner)
         )
 
-    def _open(self, session: Session, target: Target, finders: Sequence[Finder]) -> None:
-        """Take up what an earlier run left of a target."""
+    def _open(self, session: Session, target: Target, finders: Sequence[Finder]) -> list[int]:
+        """Take up what an earlier run left of a target, and give what of it may not be used under the present terms."""
+        waiting.keep_to_queries(session, target, finders)
         for finder in finders:
             searches.begin(session, finder, target.queries_of(finder.name), target.key)
         claims.reopen(session, target.key, self.begun_at)
+        refused = waiting.keep_to_terms(session, target, self.options.policy)
         if self.options.recheck:
             claims.recheck(session, target.key)
+        return refused
 
     async def _lacks_some(self, filling: Filling) -> bool:
         """Look for near-duplicates among what came: they fill no class. Tell whether more can and must be fetched."""

@@ -68,8 +68,9 @@ class Finding:
                 await self._take(turn, page)
 
     def _next_turn(self, session: Session) -> Turn | None:
-        order = self._target.queries_of(self._finder.name) if self._target.order else None
-        return searches.following(session, self._finder.name, self._target.key, self._failed, order)
+        asked = [self._finder.first(query).query for query in self._target.queries_of(self._finder.name)]
+        in_order = bool(self._target.order)
+        return searches.following(session, self._finder.name, self._target.key, self._failed, asked, in_order=in_order)
 
     def _note_failure(self, turn: Turn, refusal: Refusal) -> None:
         self._failed.append(turn.id)

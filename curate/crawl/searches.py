@@ -69,24 +69,23 @@ def _restart(row: Search) -> None:
 
 
 def following(
-    session: Session, source: str, target: str, passed_over: Collection[int], order: Sequence[str] | None = None
+    session: Session, source: str, target: str, passed_over: Collection[int], queries: Sequence[str], *, in_order: bool
 ) -> Turn | None:
-    """Give the open search that has shown the fewest pages, so that none alone fills a class.
+    """Give the open search, of these queries, that has shown the fewest pages, so that none alone fills a class.
 
-    With an `order` of queries, the first of them that is open, and none of others.
+    Or, where they are to be asked `in_order`, the first of them that is open.
     """
     query = (
         select(Search)
         .where(Search.source == source, Search.target == target, Search.state == SearchState.OPEN)
-        .where(Search.id.not_in(passed_over))
+        .where(Search.id.not_in(passed_over), Search.query.in_(queries))
         .order_by(Search.pages, Search.id)
     )
-    if order is None:
-        row = session.scalars(query.limit(1)).first()
+    if in_order:
+        places = {text: place for place, text in enumerate(queries)}
+        row = min(session.scalars(query), key=lambda found: places[found.query], default=None)
     else:
-        places = {text: place for place, text in enumerate(order)}
-        rows = session.scalars(query.where(Search.query.in_(order)))
-        row = min(rows, key=lambda found: places[found.query], default=None)
+        row = session.scalars(query.limit(1)).first()
     if row is None:
         return None
     # A page that was read to its end and is asked again: it may say that nothing has changed.

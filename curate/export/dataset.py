@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from curate.project import Project
@@ -65,7 +65,9 @@ class Dataset:
 
 
 def present_split(project: Project, session: Session, *, outsiders: bool = False) -> Dataset:
-    """Images of the latest snapshot, each with its first sighting; those of no class only if asked for.
+    """Images of the latest snapshot, each with its first sighting, of those with a licence if there is one.
+
+    Those of no class only if asked for.
 
     Raises DatasetError where there is no split, or where an image of it was forgotten.
     """
@@ -84,7 +86,9 @@ def present_split(project: Project, session: Session, *, outsiders: bool = False
 
 def _exported(project: Project, session: Session, places: Mapping[int, tuple[str, str]]) -> Iterator[Exported]:
     for ids in chunks(places):
-        first = select(func.min(Sighting.id)).where(Sighting.image_id.in_(ids)).group_by(Sighting.image_id)
+        licensed = func.min(case((Sighting.licence != "", Sighting.id)))
+        telling = func.coalesce(licensed, func.min(Sighting.id))
+        first = select(telling).where(Sighting.image_id.in_(ids)).group_by(Sighting.image_id)
         query = (
             select(Image, Sighting, Candidate)
             .outerjoin(Sighting, (Sighting.image_id == Image.id) & Sighting.id.in_(first))

@@ -1,6 +1,6 @@
 """From an address and its bytes to rows: what is offered, what becomes of it, and where each image was seen."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
@@ -106,15 +106,28 @@ def register(session: Session, offers: Sequence[Offer], collecting: Collecting) 
         addresses = [offer.address for offer in batch]
         found = session.scalars(select(Candidate).where(Candidate.address.in_(addresses)))
         candidates.update({c.address: c for c in found})
+        said = _licences_said(session, candidates)
         for offer in batch:
             candidate = candidates.get(offer.address)
             if candidate is None:
                 candidates[offer.address] = candidate = _candidate(offer)
                 session.add(candidate)
-            _collect(candidate, offer, collecting)
+            said.setdefault(offer.address, set()).add(offer.licence)
+            _collect(candidate, offer, collecting, said[offer.address])
         session.flush()
         _note_sightings(session, batch, candidates, collecting.class_id)
     return candidates
+
+
+def _licences_said(session: Session, candidates: Mapping[str, Candidate]) -> dict[str, set[str]]:
+    """What sources said before of these addresses: one that says nothing must not undo what another has said."""
+    addresses = {candidate.id: address for address, candidate in candidates.items()}
+    said: dict[str, set[str]] = {}
+    for ids in chunks(addresses):
+        rows = select(Sighting.candidate_id, Sighting.licence).where(Sighting.candidate_id.in_(ids)).distinct()
+        for number, licence in session.execute(rows):
+            said.setdefault(addresses[number], set()).add(licence)
+    return said
 
 
 def _candidate(offer: Offer) -> Candidate:
@@ -122,9 +135,9 @@ def _candidate(offer: Offer) -> Candidate:
     return Candidate(address=offer.address, local=offer.local, host=host, state=CandidateState.PENDING)
 
 
-def _collect(candidate: Candidate, offer: Offer, collecting: Collecting) -> None:
-    """Let what is open be fetched for whoever shows it now, and refuse what may not be used."""
-    allowed = collecting.policy.allows(offer.licence)
+def _collect(candidate: Candidate, offer: Offer, collecting: Collecting, said: Collection[str]) -> None:
+    """Let what is open be fetched for whoever shows it now, and refuse what may not be used by all that was `said`."""
+    allowed = collecting.policy.allows_all(said)
     if candidate.state is CandidateState.FAILED and _may_be_tried_again(candidate, collecting, allowed=allowed):
         candidate.state, candidate.reason = CandidateState.PENDING, None
     if candidate.state is not CandidateState.PENDING or candidate.image_id is not None:
