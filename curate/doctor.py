@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import select, update
+from sqlalchemy.orm import Session
 
 from curate.crawl import claims
 from curate.ingest.rehash import confirmed_phash
@@ -78,13 +79,13 @@ def _image_problem(
     """Give what is wrong with an image, and its true hash where only that is."""
     path = project.store.path(sha256, image_format)
     subject = f"image {number} ({path.relative_to(project.root)})"
-    again = "import or crawl it again: the same bytes are put back"
+    again = "`curate import` or `curate crawl --recheck` puts the same bytes back; or `curate forget` it"
     try:
         data = path.read_bytes()
     except OSError as error:
         return Problem("missing", f"{subject}: {error.strerror}", again), None
     if hashlib.sha256(data).hexdigest() != sha256:
-        return Problem("altered", subject, again), None
+        return Problem("altered", subject, f"take the file away; then {again}"), None
     try:
         true = confirmed_phash(data, phash)
     except Exception as error:  # noqa: BLE001 - a decoder may raise anything, and others are still to be checked
@@ -102,16 +103,27 @@ def _write_hashes(project: Project, hashes: dict[int, int]) -> None:
             session.execute(update(Image).where(Image.id == number).values(phash=phash, compared_with=None))
 
 
-def _orphans(project: Project, *, repair: bool) -> Iterator[Problem]:
-    """Files that no row knows: a process was killed between the two."""
+def _orphans(project: Project, *, repair: bool) -> list[Problem]:
+    """Files that no row knows: a process was killed between the two.
+
+    A file that is being stored has no row yet either. Who stores one writes its row in the same transaction, so what
+    has none while nobody else writes has lost it.
+    """
     with project.database.read() as session:
-        query = select(Image.sha256, Image.format).where(Image.state != ImageState.FORGOTTEN)
-        known = {relative_path(sha256, image_format) for sha256, image_format in session.execute(query)}
-    for path in project.store.files():
-        if path.relative_to(project.store.root).as_posix() not in known:
-            yield _remove(
-                Problem("orphan", _shown(project, path), "remove it: `curate doctor --repair`"), path, repair=repair
-            )
+        known = _known_files(session)
+    files = {path.relative_to(project.store.root).as_posix(): path for path in project.store.files()}
+    if known.issuperset(files):
+        return []
+    with project.database.write() as session:
+        lost = sorted(files.keys() - _known_files(session))
+        advice = "remove it: `curate doctor --repair`"
+        found = [(Problem("orphan", _shown(project, files[name]), advice), files[name]) for name in lost]
+        return [_remove(problem, path, repair=repair) for problem, path in found]
+
+
+def _known_files(session: Session) -> set[str]:
+    query = select(Image.sha256, Image.format).where(Image.state != ImageState.FORGOTTEN)
+    return {relative_path(sha256, image_format) for sha256, image_format in session.execute(query)}
 
 
 def _leftovers(project: Project, *, repair: bool) -> Iterator[Problem]:

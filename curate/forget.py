@@ -108,8 +108,8 @@ def forget(project: Project, given: str, desk: Labelling, progress: Progress = Q
 
 def _at_address(session: Session, address: str) -> _Wanted:
     candidate = lookup.candidate_at(session, address)
-    if candidate is not None and candidate.image_id is not None:
-        return _Wanted({candidate.image_id}, set())
+    if candidate is not None and (came := _ever_at(session, candidate)):
+        return _Wanted(came, set())
     page = select(Sighting.image_id, Candidate.id, Candidate.image_id).join(Candidate)
     seen = session.execute(page.where(Sighting.page_url == address)).all()
     images = {image_id for image_id, _, _ in seen if image_id is not None}
@@ -117,6 +117,12 @@ def _at_address(session: Session, address: str) -> _Wanted:
     if candidate is None and not seen:
         candidate = _note(session, address)
     return _Wanted(images, waiting | ({candidate.id} if candidate is not None else set()))
+
+
+def _ever_at(session: Session, candidate: Candidate) -> set[int]:
+    """Images that came from an address: the present one, and those that it had before it changed."""
+    seen = select(Sighting.image_id).where(Sighting.candidate_id == candidate.id)
+    return {number for number in (candidate.image_id, *session.scalars(seen)) if number is not None}
 
 
 def _note(session: Session, address: str) -> Candidate:

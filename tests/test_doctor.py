@@ -2,20 +2,27 @@
 
 import os
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 from PIL import Image as Picture
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
+from curate import doctor
 from curate.dedup.search import dedup
 from curate.doctor import Problem, examine
+from curate.ingest.decide import decide
 from curate.ingest.folder import import_folder
+from curate.ingest.intake import Collecting, Intake, Offer, register
 from curate.project import Project
 from db.files import TEMPORARY
 from db.models import Candidate, CandidateState, Image
 from tests.pictures import jpeg, write_folder
+from tests.taking import take
 
 
 @pytest.fixture
@@ -62,6 +69,28 @@ def test_orphans_and_leftovers_are_removed_on_request(filled: Project) -> None:
     assert (orphan.exists(), leftover.exists(), in_use.exists()) == (False, False, True)
     assert examine(filled, repair=False) == []
     assert len(list(filled.store.files())) == 3
+
+
+def test_a_file_that_is_being_stored_is_no_orphan(filled: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The doctor waits for whoever writes: what has its file already, and its row in a moment, stays."""
+    looked = threading.Event()
+    known_files = doctor._known_files
+
+    def look(session: Session) -> set[str]:
+        found = known_files(session)
+        looked.set()
+        return found
+
+    monkeypatch.setattr(doctor, "_known_files", look)
+    intake = Intake.of(filled)
+    with ThreadPoolExecutor(1) as pool:
+        with filled.database.write() as session:
+            outcome = take(session, intake, jpeg(50))
+            examined = pool.submit(examine, filled, repair=True)
+            assert looked.wait(60)
+            decide(session, [(register(session, [Offer("http://x/1", "museum")], Collecting())["http://x/1"], outcome)])
+        assert examined.result() == []
+    assert examine(filled, repair=False) == []
 
 
 def test_claims_of_dead_crawls_are_let_go(filled: Project) -> None:

@@ -59,8 +59,9 @@ def project(make_project: Callable[..., Project]) -> Project:
 
 def offer(project: Project, address: str, data: bytes, intake: Intake | None = None, page_url: str = "") -> Candidate:
     """Let a source have shown an address, and its bytes be fetched."""
-    outcome = take(intake or Intake.of(project), data)
+    intake = intake or Intake.of(project)
     with project.database.write() as session:
+        outcome = take(session, intake, data)
         found = register(session, [Offer(address, "museum", page_url=page_url)], Collecting())[address]
         if found.state is CandidateState.PENDING:
             decide(session, [(found, outcome)])
@@ -139,10 +140,21 @@ def test_the_same_bytes_never_come_back(project: Project, tmp_path: Path) -> Non
     out(project, first.image_id)
     for address, intake in (("https://mirror.example/1.jpg", None), ("https://museum.example/again.jpg", running)):
         later = offer(project, address, data, intake)
+        assert not list(project.store.files())
         assert (later.state, later.reason, later.image_id) == (CandidateState.FAILED, Reason.FORGOTTEN, None)
-    out(project, first.image_id)  # a crawl that began before has put the file back
     assert import_folder(project, folder, labels=True).failed == {"forgotten": 1}
     assert (list(project.store.files()), count(project, Label), count(project, Image)) == ([], 0, 1)
+
+
+def test_an_address_gives_up_every_image_it_had(project: Project) -> None:
+    """The one that came before its picture was changed, too."""
+    old = offer(project, PAGE, jpeg(1)).image_id
+    with project.database.write() as session:
+        session.scalars(select(Candidate)).one().state = CandidateState.PENDING
+    new = offer(project, PAGE, jpeg(2)).image_id
+    assert old != new
+    assert [removed.id for removed in out(project, PAGE).removed] == [old, new]
+    assert list(project.store.files()) == []
 
 
 def test_an_address_that_nobody_knows_is_never_fetched(project: Project) -> None:

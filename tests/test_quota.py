@@ -179,6 +179,22 @@ def test_asking_again_in_vain_changes_nothing(project: Project, web: Web) -> Non
         assert set(session.scalars(select(Candidate.state))) == {CandidateState.STORED}
 
 
+def test_asking_again_puts_a_lost_file_back(project: Project, web: Web) -> None:
+    """It is not asked whether it has changed, but asked for."""
+    put_openverse(web, works(web, jpeg(1), jpeg(2)))
+    for number in range(2):
+        web.pages[f"/files/{number}.jpg"].headers["ETag"] = f'"{number}"'
+    assert run(project, "red").stored == 2
+    lost, kept = project.store.files()
+    data = lost.read_bytes()
+    lost.unlink()
+    web.headers.clear()
+    again = run(project, "red", recheck=True)
+    assert (again.known, again.found) == (2, 2)
+    assert (lost.read_bytes(), kept.exists()) == (data, True)
+    assert sum("If-None-Match" in headers for headers in web.headers) == 1
+
+
 def test_a_straggler_holds_no_class_up(project: Project, web: Web, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one host takes its time, others fill the class; the slow file waits for another run."""
     monkeypatch.setattr(line, "STRAGGLER_SECONDS", 0.2)

@@ -61,8 +61,9 @@ def project(make_project: Callable[..., Project]) -> Project:
 
 def fetch(project: Project, address: str, data: bytes | Refusal, **said: Any) -> Candidate:  # noqa: ANN401 - fields of Offer
     """Let a source have shown an address for the first class, and its bytes, or a refusal, have come of it."""
-    outcome = data if isinstance(data, Refusal) else take(Intake.of(project), data)
+    intake = Intake.of(project)
     with project.database.write() as session:
+        outcome = data if isinstance(data, Refusal) else take(session, intake, data)
         (found,) = register(session, [Offer(address, "museum", **said)], Collecting("class:1", 1)).values()
         found.attempts += 1
         decide(session, [(found, outcome)])

@@ -14,9 +14,10 @@ from sqlalchemy.orm import Session
 from curate.crawl.wire import Seen
 from db.batches import chunks
 from db.files import process_lives
-from db.models import Candidate, CandidateState, Sighting
+from db.models import Candidate, CandidateState, Image, Sighting
 from db.models.base import now
 from db.reasons import Reason
+from db.store import ImageStore
 
 LEASE = timedelta(seconds=60)
 """After this long without a sign of life a claim is taken over; on the same machine, as soon as its process ends."""
@@ -111,10 +112,17 @@ def reopen(session: Session, target: str, before: datetime) -> None:
     session.execute(update(Candidate).where(mine).values(values))
 
 
-def recheck(session: Session, target: str) -> None:
+def recheck(session: Session, target: str, store: ImageStore) -> None:
     """Take up again everything that a target's addresses once gave, to see whether it has changed."""
     decided = Candidate.state.in_([CandidateState.STORED, CandidateState.DUPLICATE])
     mine = (Candidate.target == target) & decided & Candidate.local.is_(False)
+    rows = session.execute(
+        select(Candidate.id, Image.sha256, Image.format).join(Image, Image.id == Candidate.image_id).where(mine)
+    )
+    # Of what is gone here no server may answer that it has not changed.
+    gone = [number for number, sha256, image_format in rows if not store.path(sha256, image_format).exists()]
+    for batch in chunks(gone):
+        session.execute(update(Candidate).where(Candidate.id.in_(batch)).values(etag="", last_modified=""))
     session.execute(update(Candidate).where(mine).values(state=CandidateState.PENDING))
 
 

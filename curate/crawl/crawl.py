@@ -133,7 +133,7 @@ class _Crawl:
         claims.reopen(session, target.key, self.begun_at)
         refused = waiting.keep_to_terms(session, target, self.options.policy)
         if self.options.recheck:
-            claims.recheck(session, target.key)
+            claims.recheck(session, target.key, self.project.store)
         return refused
 
     async def _lacks_some(self, filling: Filling) -> bool:

@@ -58,6 +58,8 @@ class Verdict:
     image_id: int | None = None
 
 
+Keep = Callable[[Session, Sequence[tuple[bytes, Facts]]], None]
+"""Stores images, within a transaction."""
 _Entry = tuple[Result, "asyncio.Future[Verdict]"]
 """What waits to be decided, and who waits for it."""
 
@@ -65,7 +67,7 @@ _Entry = tuple[Result, "asyncio.Future[Verdict]"]
 class Ledger:
     """Writes decisions down, many at a time. Use it as an async context."""
 
-    def __init__(self, database: Database, owner: str, keep: Callable[[Sequence[tuple[bytes, Facts]]], None]) -> None:
+    def __init__(self, database: Database, owner: str, keep: Keep) -> None:
         self._database = database
         self._keep = keep
         self._owner = owner
@@ -161,8 +163,12 @@ class Ledger:
 
     def _settle(self, results: Sequence[Result]) -> list[Verdict]:
         """Store what is to be stored, then write all of it down: never a row without a file."""
-        self._keep([(result.data, result.outcome) for result in results if isinstance(result.outcome, Facts)])
-        return self._in_transaction(lambda session: record(session, results, self._owner))
+
+        def settle(session: Session) -> list[Verdict]:
+            self._keep(session, [(one.data, one.outcome) for one in results if isinstance(one.outcome, Facts)])
+            return record(session, results, self._owner)
+
+        return self._in_transaction(settle)
 
 
 def record(session: Session, results: Sequence[Result], owner: str) -> list[Verdict]:

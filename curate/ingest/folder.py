@@ -66,9 +66,10 @@ def import_folder(project: Project, folder: Path, *, labels: bool, progress: Pro
         intake = Intake.of(project, decoders.examine)
         for batch in _batches(files):
             judged = list(pool.map(lambda path: _judge_file(intake, path), batch))
-            intake.keep((data, outcome) for data, outcome in judged if isinstance(outcome, Facts))
-            outcomes = [outcome for _, outcome in judged]
-            _write_batch(project, folder, list(zip(batch, outcomes, strict=True)), classes, report)
+            with project.database.write() as session:
+                intake.keep(session, ((data, outcome) for data, outcome in judged if isinstance(outcome, Facts)))
+                outcomes = [outcome for _, outcome in judged]
+                _write_batch(project, session, folder, list(zip(batch, outcomes, strict=True)), classes, report)
             task.advance(len(batch))
     return report
 
@@ -136,28 +137,28 @@ def _classes_of(project: Project, folder: Path, files: Iterable[Path]) -> dict[s
 
 def _write_batch(
     project: Project,
+    session: Session,
     folder: Path,
     taken: Sequence[tuple[Path, Outcome]],
     classes: dict[str, str | Other],
     report: ImportReport,
 ) -> None:
-    with project.database.write() as session:
-        ids = project.classes(session)
-        offers = {path: local_offer(path, "import", str(folder)) for path, _ in taken}
-        candidates = register(session, list(offers.values()), Collecting())
-        pairs = [(candidates[offers[path].address], outcome) for path, outcome in taken]
-        states = decide(session, pairs)
-        answers = []
-        for (path, outcome), (candidate, _), state in zip(taken, pairs, states, strict=True):
-            _count(report, path, outcome, state)
-            said = classes.get(path.relative_to(folder).parts[0]) if path.parent != folder else None
-            if said is not None and candidate.image_id is not None and state is not CandidateState.FAILED:
-                meant = (None, said) if isinstance(said, Other) else (ids[said], None)
-                answers.append(_answer(candidate, candidate.image_id, *meant))
-        record(session, answers)
-        report.labelled_ids |= {answer.image_id for answer in answers}
-        _withdraw_moved(session, {answer.image_id for answer in answers})
-        apply.settle(session, {answer.image_id for answer in answers})  # a label outweighs what a check has found
+    ids = project.classes(session)
+    offers = {path: local_offer(path, "import", str(folder)) for path, _ in taken}
+    candidates = register(session, list(offers.values()), Collecting())
+    pairs = [(candidates[offers[path].address], outcome) for path, outcome in taken]
+    states = decide(session, pairs)
+    answers = []
+    for (path, outcome), (candidate, _), state in zip(taken, pairs, states, strict=True):
+        _count(report, path, outcome, state)
+        said = classes.get(path.relative_to(folder).parts[0]) if path.parent != folder else None
+        if said is not None and candidate.image_id is not None and state is not CandidateState.FAILED:
+            meant = (None, said) if isinstance(said, Other) else (ids[said], None)
+            answers.append(_answer(candidate, candidate.image_id, *meant))
+    record(session, answers)
+    report.labelled_ids |= {answer.image_id for answer in answers}
+    _withdraw_moved(session, {answer.image_id for answer in answers})
+    apply.settle(session, {answer.image_id for answer in answers})  # a label outweighs what a check has found
 
 
 def _withdraw_moved(session: Session, image_ids: Iterable[int]) -> None:

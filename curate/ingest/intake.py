@@ -81,9 +81,18 @@ class Intake:
         found = find(outcome.measures, self.quality)
         return outcome if found is None else replace(outcome, finding=found.reason)
 
-    def keep(self, images: Iterable[tuple[bytes, Facts]]) -> None:
-        """Store what was judged to be images: all of it, or none and a StoreError."""
-        self.store.put_all({self.store.path(found.sha256, found.format): data for data, found in images})
+    def keep(self, session: Session, images: Iterable[tuple[bytes, Facts]]) -> None:
+        """Store what was judged to be images, all or none: in the transaction that writes them down.
+
+        So no file that another process sees while it writes waits for its row, and what was forgotten since we began
+        stays away. Raises StoreError.
+        """
+        found = {facts.sha256: (data, facts) for data, facts in images}
+        for hashes in chunks(found):
+            forgotten = Image.sha256.in_(hashes) & (Image.state == ImageState.FORGOTTEN)
+            for sha256 in session.scalars(select(Image.sha256).where(forgotten)):
+                del found[sha256]
+        self.store.put_all({self.store.path(facts.sha256, facts.format): data for data, facts in found.values()})
         fault("images.stored")
 
 
