@@ -1,7 +1,7 @@
 """Writing `curate.toml`: comments and order of what a person wrote stay as they are."""
 
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -67,12 +67,12 @@ def presets() -> list[str]:
 def draft(preset: str | None, classes: Sequence[str], name: str) -> str:
     """Text of a new `curate.toml` for these classes, or for all of a preset's.
 
-    Classes that a preset knows take its hotkeys and queries. Raises ConfigError.
+    Of classes that the preset knows, where one is named, it takes the queries. Raises ConfigError.
     """
-    known = _preset(preset or "guitars")
+    known = [] if preset is None else _classes(preset)
     if preset is None and not classes:
         raise ConfigError("which classes? Say --classes A,B,… or --preset " + " or ".join(presets()))
-    chosen = [class_entry(c, preset) for c in classes] or list(known["classes"])
+    chosen = [_entry(name, known) for name in classes] or known
     document = tomlkit.document()
     document["dataset"] = {"name": name, "target": 250, "validation": 50, "seed": 2017}
     document["classes"] = class_tables(chosen, keep_hotkeys=not classes)
@@ -84,10 +84,22 @@ def draft(preset: str | None, classes: Sequence[str], name: str) -> str:
     return text
 
 
-def class_entry(name: str, preset: str | None = None) -> dict[str, Any]:
-    """Give what `curate.toml` says of a new class: as a preset has it, or its name alone."""
-    by_key = {config.class_key(str(c["name"])): c for c in _preset(preset or "guitars")["classes"]}
-    return dict(by_key.get(config.class_key(name), {"name": name}))
+def class_entry(name: str, beside: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Give what `curate.toml` says of a new class beside others: its name alone, or as a preset has it.
+
+    The preset that one of the others has its queries from: a Mustang beside a Firebird may be a car.
+    """
+    there = [list(one.get("queries", ())) for one in beside]
+    for preset in presets():
+        known = _classes(preset)
+        if any(one.get("queries") in there for one in known if one.get("queries")):
+            return _entry(name, known)
+    return {"name": name}
+
+
+def _entry(name: str, known: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    found = (one for one in known if config.class_key(str(one["name"])) == config.class_key(name))
+    return dict(next(found, {"name": name}))
 
 
 def class_tables(chosen: Sequence[dict[str, Any]], *, keep_hotkeys: bool) -> AoT:
@@ -106,7 +118,8 @@ def class_tables(chosen: Sequence[dict[str, Any]], *, keep_hotkeys: bool) -> AoT
     return tables
 
 
-def _preset(name: str) -> dict[str, Any]:
-    if name not in presets():
-        raise ConfigError(f"no preset {name!r}; there is: {', '.join(presets())}")
-    return tomllib.loads((resources.files("curate") / "presets" / f"{name}.toml").read_text(encoding="utf-8"))
+def _classes(preset: str) -> list[dict[str, Any]]:
+    if preset not in presets():
+        raise ConfigError(f"no preset {preset!r}; there is: {', '.join(presets())}")
+    text = (resources.files("curate") / "presets" / f"{preset}.toml").read_text(encoding="utf-8")
+    return list(tomllib.loads(text)["classes"])

@@ -98,12 +98,24 @@ def test_a_wrong_value_is_not_written(tmp_path: Path) -> None:
 
 
 def test_a_draft_takes_what_the_preset_knows() -> None:
-    """Classes named by hand get the preset's queries, under the preset's spelling; unknown ones none."""
-    text = edit.draft(None, ["jazzmaster", "Banjo"], "mine")
+    """Classes named by hand get the queries of the preset that was asked for, in its spelling; unknown ones none."""
+    text = edit.draft("guitars", ["jazzmaster", "Banjo"], "mine")
     assert 'name = "Jazzmaster"' in text
     assert "Fender Jazzmaster" in text
     assert 'name = "Banjo"' in text
     assert text.count("[[classes]]") == 2
+
+
+def test_without_a_preset_classes_are_names_alone() -> None:
+    """A Mustang may be a car."""
+    assert "queries" not in edit.draft(None, ["Mustang", "Firebird"], "cars")
+    assert edit.class_entry("Explorer", [{"name": "Mustang"}, {"name": "Firebird"}]) == {"name": "Explorer"}
+
+
+def test_a_class_that_is_added_is_as_the_preset_of_the_others_has_it() -> None:
+    """Beside one with a preset's queries it takes that preset's; whatever the others are."""
+    classes = tomllib.loads(edit.draft("guitars", ["Mustang", "Banjo"], "mine"))["classes"]
+    assert "Gibson Explorer guitar" in edit.class_entry("explorer", classes)["queries"]
 
 
 def test_the_guitar_preset_is_whole() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from curate.crawl import fetch
 from curate.crawl.fetch import Fetcher
-from curate.crawl.robots import opted_out
+from curate.crawl.robots import Robots, opted_out
 from curate.crawl.settings import CrawlSettings
 from curate.crawl.wire import Body, Kind, Unchanged, retry_after
 from db.reasons import Reason, Refusal
@@ -267,6 +267,15 @@ def test_robots_txt_is_obeyed(web: Web) -> None:
     assert isinstance(allowed, Body)
     assert (web.asked["/robots.txt"], web.asked["/private/a.jpg"]) == (1, 0)
     assert isinstance(get(web.url + "/private/a.jpg", kind=Kind.API)[0], Body)
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+@pytest.mark.parametrize("agent", [b"*", b"curate", b"Curate/0.1", b"curate/2 # all of them"])
+def test_robots_txt_is_read_as_it_was_meant(mark: bytes, agent: bytes) -> None:
+    """A byte order mark is no letter of it, and a version no part of a crawler's name."""
+    rules = Robots.parse(mark + b"User-agent: " + agent + b"\nDisallow: /a\n")
+    assert not rules.allow("http://x.example/a.jpg")
+    assert rules.allow("http://x.example/b.jpg")
 
 
 def test_robots_txt_that_cannot_be_read_forbids_for_now(web: Web) -> None:

@@ -50,7 +50,7 @@ def _place(entries: Sequence[Any], name: str) -> int:
 
 
 def _add(document: tomlkit.TOMLDocument, entries: AoT | Array, name: str) -> None:
-    entry = edit.class_entry(name) | {"name": name}
+    entry = edit.class_entry(name, entries) | {"name": name}
     if isinstance(entries, Array):
         inline = tomlkit.inline_table()
         inline.update({key: value for key, value in entry.items() if key != "hotkey"})

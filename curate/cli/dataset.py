@@ -32,7 +32,10 @@ def register(app: typer.Typer) -> None:
 def init(
     _: Surroundings,
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; made if it is not there.")] = Path(),
-    preset: Annotated[str | None, typer.Option(help="Classes and queries that come with curate: guitars.")] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Classes and queries that come with curate: guitars. Of --classes only the queries."),
+    ] = None,
     classes: Annotated[str | None, typer.Option(metavar="A,B,…", help="Your own classes, in order.")] = None,
 ) -> Outcome:
     """Make a new project: its folder, curate.toml and database."""

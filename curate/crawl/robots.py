@@ -1,5 +1,6 @@
 """What a site asks of crawlers: robots.txt (RFC 9309) and the X-Robots-Tag header."""
 
+import re
 from dataclasses import dataclass
 from typing import Self
 
@@ -9,6 +10,7 @@ AGENT = "curate"
 """The name that a robots.txt calls us by."""
 ROBOTS_BYTES = 512_000
 """Read of a robots.txt; the standard asks for at least 500 KiB."""
+_VERSION = re.compile(r"^([ \t]*user-?agent[ \t]*:[ \t]*[^\s/#]+)/[^\s#]*", re.IGNORECASE | re.MULTILINE)
 _OPT_OUTS = {"noai", "noimageai", "noindex", "none"}
 
 
@@ -21,7 +23,9 @@ class Robots:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read a robots.txt, whatever it holds."""
-        return cls(Protego.parse(data.decode("utf-8", "replace")))
+        # With a byte order mark the first group would be nobody's; a version is no part of a name (RFC 9309, 2.2.1).
+        text = data.decode("utf-8-sig", "replace")
+        return cls(Protego.parse(_VERSION.sub(r"\1", text)))
 
     @classmethod
     def allow_all(cls) -> Self:
