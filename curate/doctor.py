@@ -39,11 +39,10 @@ class Problem:
 
 def examine(project: Project, *, repair: bool, progress: Progress = QUIET) -> list[Problem]:
     """Check everything; with `repair`, mend what can be mended without losing anything."""
-    found = [
-        Problem("database", line, "put back a copy from `backups`") for line in migrate.problems(project.database.path)
-    ]
+    advice = "put back a copy: `curate db restore`"
+    found = [Problem("database", line, advice) for line in migrate.problems(project.database.path)]
     found += _images(project, progress, repair=repair)
-    found += _orphans(project, repair=repair)
+    found += orphans(project, repair=repair)
     found += _leftovers(project, repair=repair)
     found += _claims(project, repair=repair)
     found += _runs(project)
@@ -103,7 +102,7 @@ def _write_hashes(project: Project, hashes: dict[int, int]) -> None:
             session.execute(update(Image).where(Image.id == number).values(phash=phash, compared_with=None))
 
 
-def _orphans(project: Project, *, repair: bool) -> list[Problem]:
+def orphans(project: Project, *, repair: bool) -> list[Problem]:
     """Files that no row knows: a process was killed between the two.
 
     A file that is being stored has no row yet either. Who stores one writes its row in the same transaction, so what

@@ -96,7 +96,8 @@ def open_project(folder: Path) -> Project:
     if not os.access(folder, os.W_OK):
         raise StoreError(f"{folder} is read-only; make it writable, or copy the project elsewhere")
     if migrate.standing(path) is Standing.MISSING:
-        raise DatabaseError(f"{path} is missing; put it back, or make an empty one with `curate db upgrade`")
+        ways = "put it back, or a copy of it (`curate db restore`), or make an empty one (`curate db upgrade`)"
+        raise DatabaseError(f"{path} is missing; {ways}")
     migrate.upgrade(path)
     database = Database(path)
     settings = finish(database, folder / config.FILE_NAME, settings)

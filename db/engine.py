@@ -92,7 +92,7 @@ def _plain(path: Path, words: str) -> DatabaseError | StoreError | None:
     if "readonly database" in words or "unable to open" in words:
         return StoreError(f"cannot write {path}: {words}. Check the permissions of the file and of its folder.")
     if "malformed" in words or "not a database" in words:
-        return DatabaseError(f"{path} is damaged ({words}). Put back a copy from the `backups` folder beside it.")
+        return DatabaseError(f"{path} is damaged ({words}). `curate db restore` puts back the newest copy there is.")
     if "is locked" in words:
         return DatabaseError(f"{path} was locked by another program for {BUSY_SECONDS} s. Close it, then run it again.")
     return None

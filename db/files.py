@@ -48,7 +48,7 @@ def write_all_atomically(files: Mapping[Path, Data], mode: int = 0o644, temporar
                 fault("file.written")
         for path, temporary in written:
             with _named(path):
-                _sync(temporary)
+                sync(temporary)
                 fault("file.synced")
         for path, temporary in written:
             with _named(path):
@@ -93,7 +93,8 @@ def _fill(descriptor: int, data: Data, mode: int) -> None:
         os.fchmod(file.fileno(), mode)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Make what was written to a file, or done in a folder, last."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -103,7 +104,7 @@ def _sync(path: Path) -> None:
 
 def sync_folder(folder: Path) -> None:
     """Make a rename in `folder` last: without it a power cut can undo the rename though the data was synced."""
-    _sync(folder)
+    sync(folder)
 
 
 def leftovers(folder: Path) -> Iterator[Path]:

@@ -15,7 +15,7 @@ from filelock import FileLock
 from db.engine import make_engine, told_plainly
 from db.errors import DatabaseError
 from db.faults import fault
-from db.files import TEMPORARY, sweep, sync_folder
+from db.files import TEMPORARY, sweep, sync, sync_folder
 
 # Alembic is loaded where it works: every command looks at its database, few bring it to another schema.
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def standing(path: Path) -> Standing:
                 f"another program keeps {path} locked; run the command again when it is done."
             ) from None
         raise DatabaseError(
-            f"{path} is damaged ({error}). Put back a copy from the `backups` folder beside it."
+            f"{path} is damaged ({error}). `curate db restore` puts back the newest copy there is."
         ) from error
     if revision is None:
         raise DatabaseError(
@@ -181,15 +181,24 @@ def backup(path: Path) -> Path:
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     target = path.parent / "backups" / f"{path.stem}-{moment}.db"
     target.parent.mkdir(exist_ok=True)
+    with copied(path, target) as temporary:
+        temporary.replace(target)
+        sync_folder(target.parent)
+    return target
+
+
+@contextmanager
+def copied(path: Path, target: Path) -> Iterator[Path]:
+    """Give a whole copy of a database under a passing name, where it need only be renamed to be `target`."""
     temporary = target.with_name(f"{TEMPORARY}{os.getpid()}-{target.name}")
     try:
         with told_plainly(target), _read_only(path) as source, closing(sqlite3.connect(temporary)) as copy:
             source.backup(copy)
-        temporary.replace(target)
-        sync_folder(target.parent)
+        sync(temporary)
+        yield temporary
     finally:
-        temporary.unlink(missing_ok=True)
-    return target
+        for left in target.parent.glob(f"{temporary.name}*"):
+            left.unlink(missing_ok=True)
 
 
 def scripts() -> "ScriptDirectory":

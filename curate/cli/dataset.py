@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     command(database, "upgrade")(db_upgrade)
     command(database, "check")(db_check)
     command(database, "backup")(db_backup)
+    command(database, "restore")(db_restore)
     app.add_typer(database, name="db")
 
 
@@ -263,3 +264,28 @@ def db_backup(around: Surroundings) -> Outcome:
 
     saved = migrate.backup(around.project().database.path)
     return Outcome({"backup": str(saved)}, str(saved))
+
+
+def db_restore(
+    around: Surroundings,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="[FILE]", help="A copy of the database; else the newest in `backups`.")
+    ] = None,
+) -> Outcome:
+    """Put back a copy of the database, while nothing else works on the project. What is there now is kept."""
+    from curate import config as settings
+    from curate.doctor import orphans
+    from curate.project import database_path
+    from db import restore
+
+    root = around.root()
+    path = database_path(root, settings.load(root / settings.FILE_NAME))
+    copy = file.absolute() if file else restore.newest_copy(path)
+    kept = restore.restore(path, copy)
+    lines = [f"{copy} is in place" + (f"; what was there is in {kept}" if kept else "")]
+    images = len(orphans(around.project(), repair=False))
+    if images:
+        lines.append(f"{images} images came in after that copy: `curate import images` takes them in again")
+    lines.append("answers given since in Label Studio: `curate label pull --full`")
+    found = {"restored": str(copy), "kept": str(kept) if kept else None, "images": images}
+    return Outcome(found, "\n".join(lines))

@@ -1,0 +1,68 @@
+"""Putting back a copy of the database, without its write-ahead log: SQLite would replay what it finds on the copy."""
+
+import contextlib
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock
+
+from db import migrate
+from db.errors import DatabaseError
+from db.faults import fault
+from db.files import sweep, sync, sync_folder
+
+_REPLACED = "replaced-"
+
+
+def newest_copy(path: Path) -> Path:
+    """Find the newest copy of the database at `path` that is whole. Raises DatabaseError where there is none."""
+    folder = path.parent / "backups"
+    for copy in sorted(folder.glob(f"{path.stem}-*.db"), reverse=True):
+        with contextlib.suppress(DatabaseError):
+            _refuse_damaged(copy)
+            return copy
+    raise DatabaseError(f"no copy of the database in {folder} is whole; name one: `curate db restore FILE`")
+
+
+def restore(path: Path, copy: Path) -> Path | None:
+    """Put a copy of `copy` in the place of the database at `path`, and give where the one that was there is now.
+
+    Nothing else should work on it meanwhile. Killed at any moment, one of the two is there. Raises DatabaseError when
+    `copy` is damaged, not ours or newer than this program.
+    """
+    _refuse_damaged(copy)
+    with FileLock(path.with_name(f".{path.name}.upgrade.lock")):
+        sweep(path.parent)
+        with migrate.copied(copy, path) as temporary:
+            kept = _set_aside(path)
+            fault("restore.set_aside")
+            temporary.replace(path)
+            sync_folder(path.parent)
+    migrate.upgrade(path)
+    return kept
+
+
+def _refuse_damaged(copy: Path) -> None:
+    if migrate.standing(copy) is migrate.Standing.MISSING:
+        raise DatabaseError(f"there is no file {copy}")
+    if found := migrate.problems(copy):
+        raise DatabaseError(f"{copy} is damaged itself ({found[0]}); name another copy")
+
+
+def _set_aside(path: Path) -> Path | None:
+    """Keep what is there, and its log, under another name. The file itself stays, so that there is always one."""
+    if not path.exists():
+        return None
+    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
+    kept = path.parent / "backups" / f"{_REPLACED}{path.stem}-{moment}.db"
+    kept.parent.mkdir(exist_ok=True)
+    shutil.copyfile(path, kept)
+    sync(kept)
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists():
+        log.replace(kept.with_name(f"{kept.name}-wal"))
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)  # an index of the log, made anew from it
+    sync_folder(kept.parent)
+    sync_folder(path.parent)
+    return kept

@@ -1,0 +1,121 @@
+"""`curate db restore`: a copy of the database in the place of a damaged one."""
+
+import sqlite3
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from subprocess import run
+
+import pytest
+
+from curate.doctor import examine
+from curate.ingest.folder import import_folder
+from curate.project import Project, open_project
+from db import migrate, restore
+from db.errors import DatabaseError
+from db.migrate import Standing
+from tests.conftest import Cli
+from tests.pictures import write_folder
+from tests.test_kill import KILLED
+
+LEAVE_A_LOG = """
+import os, sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("UPDATE images SET width = width + 1")
+connection.commit()
+os._exit(0)  # as a kill does: the log is not worked in
+"""
+
+
+@pytest.fixture
+def filled(make_project: Callable[..., Project], tmp_path: Path) -> Project:
+    """A project of which there is a copy, with three pictures that came after it, and a log that a kill left."""
+    project = make_project("Red", "Green")
+    import_folder(project, write_folder(tmp_path / "in", {"Red": range(2)}), labels=True)
+    migrate.backup(project.database.path)
+    import_folder(project, write_folder(tmp_path / "in", {"Green": range(2, 5)}), labels=True)
+    project.database.close()
+    run([sys.executable, "-c", LEAVE_A_LOG, str(project.database.path)], check=True)
+    assert log(project).stat().st_size > 0
+    return project
+
+
+def log(project: Project) -> Path:
+    return project.database.path.with_name("curate.db-wal")
+
+
+def images(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        (found,) = connection.execute("SELECT count(*) FROM images").fetchone()
+    return int(found)
+
+
+def damage(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096 : 3 * 4096] = bytes(2 * 4096)
+    path.write_bytes(data)
+
+
+def test_the_copy_is_what_was_copied_though_a_kill_left_a_log(cli: Cli, filled: Project) -> None:
+    """SQLite finds no log to replay on it; what was there is kept, its log with it; nothing that came since is lost."""
+    found = cli("db", "restore", "--json", cwd=filled.root, check=True).json
+    assert found["images"] == 3
+    assert images(filled.database.path) == 2
+    assert migrate.problems(filled.database.path) == []
+    assert images(Path(found["kept"])) == 5
+    cli("import", "images", cwd=filled.root, check=True)
+    assert examine(open_project(filled.root), repair=False) == []
+    assert images(filled.database.path) == 5
+
+
+def test_the_newest_copy_that_is_whole_is_taken(cli: Cli, filled: Project) -> None:
+    """A damaged database is told with what to do; a copy that is damaged too is passed over, and refused if named."""
+    damaged = migrate.backup(filled.database.path)
+    damage(damaged)
+    damage(filled.database.path)
+    log(filled).unlink()
+    told = cli("status", cwd=filled.root)
+    assert (told.code, "`curate db restore`" in told.err) == (2, True)
+    refused = cli("db", "restore", damaged, cwd=filled.root)
+    assert (refused.code, refused.err.count("\n")) == (2, 1)
+    assert cli("db", "restore", "--json", cwd=filled.root, check=True).json["restored"] != str(damaged)
+    assert images(filled.database.path) == 2
+
+
+def test_a_database_that_is_gone_can_be_put_back(cli: Cli, filled: Project) -> None:
+    """There is nothing to keep then."""
+    for path in filled.root.glob("curate.db*"):
+        path.unlink()
+    assert "`curate db restore`" in cli("status", cwd=filled.root).err
+    assert cli("db", "restore", "--json", cwd=filled.root, check=True).json["kept"] is None
+    assert images(filled.database.path) == 2
+
+
+def test_without_a_copy_nothing_is_touched(cli: Cli, project: Project, tmp_path: Path) -> None:
+    """Nor for a file that is no database of ours."""
+    before = project.database.path.read_bytes()
+    assert "name one" in cli("db", "restore", cwd=project.root).err
+    (tmp_path / "notes.txt").write_text("mine")
+    for other in (tmp_path / "notes.txt", tmp_path / "nowhere.db"):
+        assert cli("db", "restore", other, cwd=project.root).code == 2
+    assert project.database.path.read_bytes() == before
+
+
+def test_a_killed_restore_leaves_a_database(cli: Cli, filled: Project) -> None:
+    """The old one or the new one; run again, it is the new one."""
+    assert cli("db", "restore", cwd=filled.root, env={"CURATE_FAULT": "restore.set_aside"}).code == KILLED
+    assert migrate.standing(filled.database.path) is Standing.CURRENT
+    cli("db", "restore", cwd=filled.root, check=True)
+    assert images(filled.database.path) == 2
+
+
+def test_a_copy_of_a_newer_program_is_refused(filled: Project) -> None:
+    """Before anything is set aside."""
+    newer = migrate.backup(filled.database.path)
+    with closing(sqlite3.connect(newer)) as connection:
+        connection.execute("UPDATE alembic_version SET version_num = '9999'")
+        connection.commit()
+    with pytest.raises(DatabaseError, match="newer"):
+        restore.restore(filled.database.path, newer)
+    assert images(filled.database.path) == 5
