@@ -17,6 +17,7 @@ from curate.crawl.guard import host_of
 from curate.dedup.groups import regroup
 from curate.ingest.intake import FORGOTTEN
 from curate.labelling import Labelling
+from curate.pages.page import discard_pages
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.runs import discard_pictures
@@ -102,6 +103,7 @@ def forget(project: Project, given: str, desk: Labelling, progress: Progress = Q
     rounds.discard_rounds(project.private)
     audits.discard(project.private)
     discard_pictures(project.runs, {image.sha256 for image in images})
+    discard_pages(project.root)
     tasks = _withdraw(project, wanted.images, desk, progress)
     return ForgetReport([Removed(image.id, image.sha256) for image in images], addresses, copies, tasks)
 

@@ -20,6 +20,7 @@ from curate.explaining import Asked, explain_pictures
 from curate.labelling import Labelling
 from curate.pages.duplicates import write_duplicates
 from curate.pages.evaluation import write_evaluation
+from curate.pages.report import write_report
 from curate.project import Project, open_project
 from curate.robustness import measure_run
 from curate.status import status
@@ -85,12 +86,15 @@ def page_of(file: Path, shown: str, target: Path) -> None:
 
 
 def pages(project: Project) -> None:
-    """Take pictures of the pages of `curate dedup --review` and `curate evaluate`."""
+    """Take pictures of the pages of `curate dedup --review`, `curate evaluate` and `curate report`."""
     with tempfile.TemporaryDirectory() as folder:
         duplicates = write_duplicates(project, Path(folder) / "duplicates.html").file
         page_of(duplicates, "#groups .item", FOLDER / "duplicates.png")
         report = write_evaluation(project, path=Path(folder) / "report.html").file
         page_of(report, "img", FOLDER / "report.png")
+        whole = Path(folder) / "dataset.html"
+        write_report(project, whole)
+        page_of(whole, "#classes", FOLDER / "dataset.png")
 
 
 def explanations(project: Project) -> None:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -11,7 +11,8 @@ from sqlalchemy import select
 
 from curate.ingest.folder import import_folder
 from curate.project import Project
-from db.models import Image, Run, RunState, Snapshot
+from curate.split import split
+from db.models import Image, Run, RunState, Sighting, Snapshot
 from db.models.base import now
 from tests.pictures import write_folder
 from trainer.checkpoint import VALIDATION_FILE, write_weights
@@ -28,6 +29,21 @@ def fill(project: Project, folder: Path, classes: Mapping[str, int]) -> dict[str
         name: [digest((folder / name / f"{seed}.jpg").read_bytes()) for seed in range(count)]
         for name, count in classes.items()
     }
+
+
+def with_run(make_project: Callable[..., Project], folder: Path) -> Project:
+    """Three classes, one without a picture, and some of none; a split, and a run that takes one Red for a Green."""
+    settings = {"dataset__target": "10", "dataset__validation": "4", "dedup__descriptor": '"none"'}
+    project = make_project("Red", "Green", "Blue", **settings)
+    hashes = fill(project, folder, {"Red": 15, "Green": 5, "None of these": 2})
+    split(project)
+    with project.database.write() as session:
+        first = session.scalars(select(Sighting).order_by(Sighting.id)).first()
+        assert first is not None
+        first.licence = "CC-BY-4.0"
+    answers = dict.fromkeys(hashes["Red"][:3], ("Red", "Red")) | {hashes["Red"][3]: ("Red", "Green")}
+    pretend(project, "0001-pretended", answers)
+    return project
 
 
 def pretend(

@@ -25,6 +25,7 @@ from curate.cli import (
     label,
     learn,
     quality,
+    report,
     robustness,
     rounds,
     simulate,
@@ -65,6 +66,7 @@ def _options(
 
 for group in (
     dataset,
+    report,
     classes,
     collect,
     images,

@@ -6,7 +6,7 @@ from typing import Any
 from typer.core import TyperGroup
 
 STAGES = {
-    "The project": ("init", "config", "classes", "status", "doctor", "db"),
+    "The project": ("init", "config", "classes", "status", "report", "ui", "doctor", "db"),
     "Images": ("crawl", "import", "dedup", "quality", "why", "forget"),
     "Labels": ("label", "next", "prelabel", "audit"),
     "Networks": ("split", "train", "predict", "evaluate", "compare", "explain", "robustness", "distill"),

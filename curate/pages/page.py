@@ -17,6 +17,10 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from db.files import write_atomically
 
+_MARK = b'<meta name="generator" content="curate">'
+_HEAD_BYTES = 2000
+"""Within which it stands."""
+
 
 @dataclass(frozen=True)
 class Section:
@@ -63,6 +67,14 @@ class Page:
     def write(self, path: Path) -> None:
         """Put the page at `path`, whole or not at all. Raises StoreError."""
         write_atomically(path, (piece.encode("utf-8", "replace") for piece in self.pieces()))
+
+
+def discard_pages(folder: Path) -> None:
+    """Take away the pages that lie in `folder`: they may show what is to be seen no longer, and are soon made anew."""
+    for path in folder.glob("*.html"):
+        with path.open("rb") as file:
+            if _MARK in file.read(_HEAD_BYTES):
+                path.unlink(missing_ok=True)
 
 
 @functools.cache

@@ -46,10 +46,9 @@ def _draw_rounds(axes: Any, rounds: Sequence[RoundReport]) -> None:  # noqa: ANN
     labels, values = [one.used for one in held], [one.validation_accuracy for one in held]
     low, high = [one.right.interval[0] for one in held], [one.right.interval[1] for one in held]
     axes.fill_between(labels, low, high, color=_BLUE, alpha=0.15, linewidth=0)
-    # One round alone has no band to be seen.
-    bars = [np.subtract(values, low), np.subtract(high, values)]
-    style = {"color": _BLUE, "linewidth": 1.5, "elinewidth": 1, "marker": "o", "markersize": 4}
-    axes.errorbar(labels, values, yerr=bars, label="rounds, 95 %", **style)
+    # One round alone has no band to be seen, and matplotlib's error bars warn of an array of one.
+    axes.vlines(labels, low, high, color=_BLUE, linewidth=1)
+    axes.plot(labels, values, label="rounds, 95 %", color=_BLUE, linewidth=1.5, marker="o", markersize=4)
 
 
 def _draw_forecast(axes: Any, forecast: Forecast) -> None:  # noqa: ANN401 - matplotlib's

@@ -1,0 +1,102 @@
+"""`curate report` and `curate ui`: one page on the dataset and its runs."""
+
+import re
+from collections.abc import Callable
+from http.client import HTTPConnection
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from sqlalchemy import select
+
+from curate.dedup.search import dedup
+from curate.project import Project, open_project
+from curate.reporting import SHOWN, report
+from curate.share import Share
+from db.models import Side, Snapshot
+from tests.conftest import Cli
+from tests.judging import with_run
+from tests.viewing import viewer
+
+
+@pytest.fixture
+def judged(make_project: Callable[..., Project], tmp_path: Path) -> Project:
+    """A project with a run."""
+    return with_run(make_project, tmp_path / "in")
+
+
+def test_everything_is_counted(judged: Project) -> None:
+    """Labels and sides by class, what the best run finds of each, licences, and a row a run."""
+    found = report(judged)
+    red, green, blue = found.classes
+    with judged.database.read() as session:
+        (snapshot,) = session.scalars(select(Snapshot))
+        sides = [(snapshot.classes[item.class_index], item.side) for item in snapshot.items]
+    assert (red.stands.labelled, red.done, green.done, blue.done) == (15, 1.0, 0.5, 0.0)
+    assert (red.learned, red.held_out) == (sides.count(("Red", Side.TRAIN)), sides.count(("Red", Side.VALIDATION)))
+    assert (red.recall, blue.recall.of) == (Share(3, 4), 0)
+    assert [(one.name, one.of, len(one.ids)) for one in found.samples] == [
+        ("Red", 15, SHOWN),
+        ("Green", 5, 5),
+        ("Blue", 0, 0),
+        ("None of these", 2, 2),
+    ]
+    assert [(one.name, one.images) for one in found.licences] == [("", 21), ("CC BY 4.0", 1)]
+    assert [(one.name, one.found, one.stored) for one in found.sources] == [("import", 22, 22)]
+    assert [(one.name, one.right, one.best) for one in found.runs] == [("0001-pretended", Share(3, 4), True)]
+
+
+def test_a_renamed_class_keeps_its_numbers(cli: Cli, judged: Project) -> None:
+    """The split and the run still say the old name."""
+    before = report(judged).classes[0]
+    judged.database.close()
+    cli("classes", "rename", "Red", "Crimson", cwd=judged.root, check=True)
+    renamed = report(open_project(judged.root)).classes[0]
+    assert renamed.name == "Crimson"
+    assert (renamed.learned, renamed.held_out, renamed.recall) == (before.learned, before.held_out, before.recall)
+
+
+def test_a_new_project_has_a_report(cli: Cli, project: Project) -> None:
+    """Of nothing; and a run whose files are gone costs only what it said."""
+    assert cli("report", "--json", cwd=project.root, check=True).json == {"file": str(project.root / "report.html")}
+    assert "None is finished yet" in (project.root / "report.html").read_text()
+
+
+def test_a_report_goes_without_the_files_of_the_best_run(judged: Project) -> None:
+    """Its row is still there."""
+    (judged.runs / "0001-pretended" / "validation.safetensors").unlink()
+    found = report(judged)
+    assert (found.best, len(found.runs)) == (None, 1)
+
+
+def test_a_forgotten_image_is_in_no_page_of_the_project(cli: Cli, judged: Project) -> None:
+    """What was written where pages go by default is taken away with it; a page of somebody else is not."""
+    dedup(judged)
+    (judged.root / "notes.html").write_text("mine")
+    for command in (("report",), ("dedup", "--review")):
+        cli(*command, cwd=judged.root, check=True)
+    cli("forget", "1", cwd=judged.root, check=True)
+    assert [path.name for path in judged.root.glob("*.html")] == ["notes.html"]
+    (judged.root / "report.html").write_text("<p>of my own</p>")
+    cli("forget", "2", cwd=judged.root, check=True)
+    assert (judged.root / "report.html").exists()
+
+
+def test_ui_answers_nobody_else(judged: Project) -> None:
+    """A page elsewhere that takes this machine for its own name is refused, and so is any other path."""
+    with viewer(judged) as url:
+        assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
+        place = urlsplit(url).netloc
+        for path, host, status in (("/", place, 200), ("/", "evil.example", 403), ("/../curate.db", place, 404)):
+            connection = HTTPConnection(place, timeout=60)
+            connection.request("GET", path, headers={"Host": host})
+            assert connection.getresponse().status == status
+            connection.close()
+
+
+def test_a_port_that_is_taken_is_told(cli: Cli, judged: Project) -> None:
+    """In one line, with what to do."""
+    with viewer(judged) as url:
+        ran = cli("ui", "--no-browser", "--port", str(urlsplit(url).port), cwd=judged.root)
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "--port" in ran.err
