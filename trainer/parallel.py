@@ -26,7 +26,8 @@ _PATIENCE = timedelta(minutes=30)
 _LAST_SECONDS = 1.0
 """At the end of the program, for gloo's threads that outlive a group that DDP has used, also when both are gone (torch
 2.14; without DDP they end with the group): one that has yet to give back a tensor when Python is gone ends the process
-by "terminate called without an active exception", after all is done and written. Seen three times, on busy machines."""
+by "terminate called without an active exception", after all is done and written. Seen three times, on busy machines;
+https://github.com/pytorch/pytorch/pull/179291 has the same of groups that nobody has ended."""
 FEWEST = 2
 """Pictures of a batch that each process needs: batch normalisation cannot learn from one."""
 
