@@ -199,10 +199,17 @@ class Labelling(Studio):
         follow_classes(dataset, server, project)
 
     def withdraw(self) -> int:
-        """Delete the tasks of images that were forgotten; give their number. A push or a pull does it too."""
-        dataset = self.dataset()
+        """Take forgotten images out of Label Studio: delete their tasks, and draw pages without them.
+
+        Gives the number of tasks. A push does it too, and a pull what regards the tasks.
+        """
         with self.server() as server, self.alone():
-            return sum(withdraw_tasks(dataset, server, project) for project in self.there(dataset, server))
+            dataset = self.dataset()
+            there = self.there(dataset, server)
+            deleted = sum(withdraw_tasks(dataset, server, project) for project in there)
+            for project in there:
+                follow_classes(dataset, server, project)
+            return deleted
 
     def push_prelabels(self, run: str, progress: Progress = QUIET) -> int:
         """Show a run's predictions on the tasks that are there; give how many were sent now."""

@@ -13,7 +13,7 @@ from labeler.client import Server
 from labeler.config import CONTROL
 from labeler.dataset import Dataset
 from labeler.guide import guide, is_ours
-from labeler.page import follow
+from labeler.page import follow, pictures
 from labeler.retired import outdated, retire, withdraw_prelabels
 from labeler.stock import take_stock
 from labeler.wire import GoneError
@@ -69,8 +69,12 @@ def page_is_edited(server: Server, project: LabellingProject) -> bool:
 
 
 def follow_classes(dataset: Dataset, server: Server, project: LabellingProject) -> None:
-    """Bring page and guide up to date where the classes have changed since. Else one question is all it takes."""
-    if outdated(str(server.project(project.number)["label_config"]), dataset):
+    """Bring page and guide up to date where the classes have changed since, or an example was forgotten.
+
+    Else one question is all it takes.
+    """
+    page = str(server.project(project.number)["label_config"])
+    if outdated(page, dataset) or (dataset.forgotten and not pictures(page) <= set(dataset.drawn.values())):
         _follow_page(dataset, server, project, reset=False)
         _follow_guide(dataset, server, project)
 
@@ -78,7 +82,7 @@ def follow_classes(dataset: Dataset, server: Server, project: LabellingProject) 
 def _follow_page(dataset: Dataset, server: Server, project: LabellingProject, *, reset: bool) -> None:
     present = str(server.project(project.number)["label_config"])
     ours = reset or _is_ours(present, project)
-    wanted = dataset.config if ours else follow(present, list(dataset.classes), dataset.hotkeys)
+    wanted = dataset.config if ours else follow(present, list(dataset.classes), dataset.hotkeys, dataset.drawn)
     wanted = retire(wanted, dataset, server.used_choices(project.number, CONTROL))
     if wanted == present:
         return
