@@ -20,6 +20,7 @@ from db.errors import LabelStudioError
 from db.models import LabellingProject, LabellingTask, Run, TaskState
 from labeler.client import Server, is_loopback
 from labeler.dataset import Dataset
+from labeler.moved import elsewhere, is_here, take_along
 from labeler.order import keep_order
 from labeler.prelabels import Shown, push_prelabels
 from labeler.projects import (
@@ -108,6 +109,7 @@ class Labelling(Studio):
     def _ensure(self, server: Server, name: str, may: Permission, *, reset: bool) -> Iterator[str]:
         """Make a project on the server, or bring it up to date, and yield what is to be said of that."""
         dataset = self.dataset()
+        yield from _moved(dataset, server, name, may)
         try:
             project, made = ensure_project(dataset, server, name, reset_page=reset)
         except LostError as error:
@@ -258,6 +260,18 @@ class Labelling(Studio):
             if run is None:
                 return None, {}
             return run, shown(session, run, unlabelled_ids(session), self.project.settings)
+
+
+def _moved(dataset: Dataset, server: Server, name: str, may: Permission) -> Iterator[str]:
+    """Go on with a project that was made at another address of this server; if it is another server, `may` says."""
+    away = elsewhere(dataset, server, name)
+    here = next((project for project in away if is_here(dataset, server, project)), None)
+    if here is not None:
+        take_along(dataset, server, here.server)
+        yield f"project {here.number}, made at {here.server}, goes on at {server.url}: it is the same Label Studio"
+    elif away:
+        made = f"project {away[0].number}, in which this dataset is labelled at {away[0].server}"
+        may.require(f"the Label Studio at {server.url} does not have {made}", name)
 
 
 def _answers(server: Server) -> bool:

@@ -169,7 +169,7 @@ def mark_gone(dataset: Dataset, project: LabellingProject) -> None:
 
 
 def _make(dataset: Dataset, server: Server, name: str) -> LabellingProject:
-    mark = _mark(dataset, server, name)
+    mark = _mark(dataset, server.identity, name)
     number = server.project_described(mark)
     if number is None:
         title = f"{dataset.title}: {name}" if name else dataset.title
@@ -179,14 +179,21 @@ def _make(dataset: Dataset, server: Server, name: str) -> LabellingProject:
     return _remember(dataset, server, name, number)
 
 
-def _mark(dataset: Dataset, server: Server, name: str) -> str:
+def mark_of(dataset: Dataset, project: LabellingProject) -> str:
+    """Give the word that is in the description of a project on record."""
+    return _mark(dataset, project.server, project.name, before=project.id)
+
+
+def _mark(dataset: Dataset, identity: str, name: str, before: int | None = None) -> str:
     """Give a word that stays the same until the project is on record: one whose reply was lost is found by it."""
-    here = LabellingProject.server.startswith(server.identity, autoescape=True)  # what was renamed below, too
+    here = LabellingProject.server.startswith(identity, autoescape=True)  # what was renamed below, too
     earlier = select(func.count()).where(here, LabellingProject.name == name)
+    if before is not None:
+        earlier = earlier.where(LabellingProject.id < before)
     with dataset.database.read() as session:
         # Folders of one name on two machines may share a server, but got no image in the same microsecond.
         began = session.scalar(select(func.min(Image.stored_at))) or uuid.uuid4()
-        said = f"{server.identity}\n{name}\n{dataset.root}\n{began}\n{session.scalar(earlier)}"
+        said = f"{identity}\n{name}\n{dataset.root}\n{began}\n{session.scalar(earlier)}"
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
