@@ -149,6 +149,7 @@ class Labelling(Studio):
             dataset = self.dataset()  # not before: the classes may change while we wait
             project = the_project(dataset, server, name)
             self._follow(dataset, server, project)
+            keep_order(dataset, server, project)
             others = [other for other in known_projects(dataset, server) if other.id != project.id]
             choices = wanted(self.project, project, others, limit, which, progress)
             control = {choice.id for choice in choices if choice.control}

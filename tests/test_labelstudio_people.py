@@ -173,6 +173,16 @@ def test_a_share_of_images_has_several_answers(make_desk: MakeDesk) -> None:
     assert sorted(task["overlap"] for task in desk.remote()) == [1] * 5 + [2] * 5
 
 
+def test_the_next_push_asks_for_as_many_answers_as_are_set(make_desk: MakeDesk) -> None:
+    """The number may be changed while people label: tasks that are out follow, too."""
+    desk = make_desk(2)
+    desk.labelling.push(1)
+    again = reopened(desk, overlap="3")
+    again.labelling.pull()
+    assert again.labelling.push().created == 1
+    assert [task["overlap"] for task in again.remote()] == [3, 3]
+
+
 def test_a_hidden_prelabel_is_not_shown_and_still_compared(make_desk: MakeDesk) -> None:
     """Nothing is chosen on a hidden task, it keeps its place in the queue, and what people say is set beside it."""
     desk = reopened(make_desk(4), hidden="1")
