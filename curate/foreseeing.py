@@ -23,7 +23,8 @@ def foresee_pull(desk: Labelling, *, full: bool) -> PullPlan:
     dataset = desk.dataset()
     plan = PullPlan()
     with desk.server() as server:
-        for project in desk.there(dataset, server):
+        there = desk.there(dataset, server)
+        for project in there:
             foresee.foresee_pull(dataset, server, project, plan, full=full)
-    foresee.foresee_mended(dataset, plan)
+    foresee.foresee_mended(dataset, there, plan)
     return plan

@@ -18,6 +18,7 @@ from curate.dedup.groups import regroup
 from curate.ingest.intake import FORGOTTEN
 from curate.labelling import Labelling
 from curate.pages.page import discard_pages
+from curate.people import examples
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.runs import discard_pictures
@@ -46,7 +47,10 @@ from trainer import cache, features
 
 
 class Tasks(StrEnum):
-    """What became of an image's tasks: it has none, none is left in Label Studio, or some wait to be deleted there."""
+    """What became of an image's tasks: it has none, none is left in Label Studio, or some wait to be deleted there.
+
+    It waits, too, while a labelling page may show it as the example of a class.
+    """
 
     NONE = "none"
     DELETED = "deleted"
@@ -203,12 +207,25 @@ def _addresses(session: Session, wanted: _Wanted) -> list[str]:
 
 
 def _withdraw(project: Project, images: Collection[int], desk: Labelling, progress: Progress) -> Tasks:
-    if _tasks(project, images) is Tasks.WAITING and desk.reachable():
+    drawn = _drawn(project, images, desk)
+    if (drawn or _tasks(project, images) is Tasks.WAITING) and desk.reachable():
         try:
             desk.withdraw()
+            drawn -= {known.id for known in desk.known()}
         except LabelStudioError as error:
             progress.say(str(error))
-    return _tasks(project, images)
+    return Tasks.WAITING if drawn else _tasks(project, images)
+
+
+def _drawn(project: Project, images: Collection[int], desk: Labelling) -> set[int]:
+    """Label Studio projects whose page may show one of these images beside a class: it is not the page of now."""
+    query = select(LabellingProject).where(LabellingProject.gone_at.is_(None))
+    with project.database.read() as session:
+        pages = {one.id: one.config_sha256 for one in session.scalars(query)}
+        if not pages or examples.forgotten(session, project.settings).isdisjoint(images):
+            return set()
+    present = desk.dataset().config_sha256
+    return {number for number, sent in pages.items() if sent != present}
 
 
 def _tasks(project: Project, images: Collection[int]) -> Tasks:

@@ -20,6 +20,7 @@ from db.errors import LabelStudioError
 from db.models import LabellingProject, LabellingTask, Run, TaskState
 from labeler.client import Server, is_loopback
 from labeler.dataset import Dataset
+from labeler.moved import elsewhere, is_here, take_along
 from labeler.order import keep_order
 from labeler.prelabels import Shown, push_prelabels
 from labeler.projects import (
@@ -108,6 +109,7 @@ class Labelling(Studio):
     def _ensure(self, server: Server, name: str, may: Permission, *, reset: bool) -> Iterator[str]:
         """Make a project on the server, or bring it up to date, and yield what is to be said of that."""
         dataset = self.dataset()
+        yield from _moved(dataset, server, name, may)
         try:
             project, made = ensure_project(dataset, server, name, reset_page=reset)
         except LostError as error:
@@ -147,6 +149,7 @@ class Labelling(Studio):
             dataset = self.dataset()  # not before: the classes may change while we wait
             project = the_project(dataset, server, name)
             self._follow(dataset, server, project)
+            keep_order(dataset, server, project)
             others = [other for other in known_projects(dataset, server) if other.id != project.id]
             choices = wanted(self.project, project, others, limit, which, progress)
             control = {choice.id for choice in choices if choice.control}
@@ -199,10 +202,17 @@ class Labelling(Studio):
         follow_classes(dataset, server, project)
 
     def withdraw(self) -> int:
-        """Delete the tasks of images that were forgotten; give their number. A push or a pull does it too."""
-        dataset = self.dataset()
+        """Take forgotten images out of Label Studio: delete their tasks, and draw pages without them.
+
+        Gives the number of tasks. A push does it too, and a pull what regards the tasks.
+        """
         with self.server() as server, self.alone():
-            return sum(withdraw_tasks(dataset, server, project) for project in self.there(dataset, server))
+            dataset = self.dataset()
+            there = self.there(dataset, server)
+            deleted = sum(withdraw_tasks(dataset, server, project) for project in there)
+            for project in there:
+                follow_classes(dataset, server, project)
+            return deleted
 
     def push_prelabels(self, run: str, progress: Progress = QUIET) -> int:
         """Show a run's predictions on the tasks that are there; give how many were sent now."""
@@ -251,6 +261,18 @@ class Labelling(Studio):
             if run is None:
                 return None, {}
             return run, shown(session, run, unlabelled_ids(session), self.project.settings)
+
+
+def _moved(dataset: Dataset, server: Server, name: str, may: Permission) -> Iterator[str]:
+    """Go on with a project that was made at another address of this server; if it is another server, `may` says."""
+    away = elsewhere(dataset, server, name)
+    here = next((project for project in away if is_here(dataset, server, project)), None)
+    if here is not None:
+        take_along(dataset, server, here.server)
+        yield f"project {here.number}, made at {here.server}, goes on at {server.url}: it is the same Label Studio"
+    elif away:
+        made = f"project {away[0].number}, in which this dataset is labelled at {away[0].server}"
+        may.require(f"the Label Studio at {server.url} does not have {made}", name)
 
 
 def _answers(server: Server) -> bool:

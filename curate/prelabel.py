@@ -52,7 +52,7 @@ def predict_unlabelled(project: Project, run: str | None = None, progress: Progr
     run is finished.
     """
     with project.database.read() as session:
-        chosen = runs.choose(session, run, [c.name for c in project.settings.classes])
+        chosen = runs.choose(session, run, list(project.classes(session)))
         waiting = unlabelled(session)
         missing = unanswered(session, chosen, waiting)
         beside = _beside(project, session, chosen)

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from curate import config
-from curate.people.examples import examples
+from curate.people.examples import examples, forgotten
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from db.classes import fates, former
@@ -126,11 +126,12 @@ class Studio:
 
     def dataset(self) -> Dataset:
         """Give what the labeler needs of this project."""
+        # Read anew: people change classes while a long command runs.
+        settings = config.load(self.project.root / config.FILE_NAME)
         with self.project.database.read() as session:
             classes = self.project.classes(session)
             old, counts = former(session), fates(session)
-        # Read anew: people change classes while a long command runs.
-        settings = config.load(self.project.root / config.FILE_NAME)
+            gone = forgotten(session, settings)
         return Dataset(
             title=settings.dataset.name,
             root=self.project.root,
@@ -139,6 +140,7 @@ class Studio:
             classes=classes,
             hotkeys=settings.hotkeys(),
             examples=lambda: examples(self.project),
+            forgotten=bool(gone),
             overlap=settings.labelling.overlap,
             overlap_share=settings.labelling.overlap_share,
             former=old,

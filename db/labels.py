@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, select, union_all
+from sqlalchemy import ColumnElement, Select, String, cast, delete, literal, select, union_all
 from sqlalchemy.orm import Session, aliased
 
 from db.batches import chunks
@@ -31,7 +31,6 @@ from db.models import (
     ImageState,
     Label,
     LabellingProject,
-    LabellingTask,
     Other,
     Prelabel,
     Review,
@@ -183,8 +182,7 @@ def _voices(session: Session, ids: Iterable[int]) -> dict[int, list[Voice]]:
     query = (
         select(Annotation, LabellingProject.server, Annotator.email)
         .join(Image, Image.id == Annotation.image_id)
-        .outerjoin(LabellingTask, LabellingTask.id == Annotation.task_id)
-        .outerjoin(LabellingProject, LabellingProject.id == LabellingTask.project_id)
+        .outerjoin(LabellingProject, given_in(LabellingProject))
         .outerjoin(
             Annotator, (Annotator.server == LabellingProject.server) & (Annotator.number == Annotation.annotator)
         )
@@ -195,6 +193,14 @@ def _voices(session: Session, ids: Iterable[int]) -> dict[int, list[Voice]]:
     for annotation, server, email in session.execute(query):
         found[annotation.image_id].append(Voice(annotation, f"{server} {annotation.annotator}", email or ""))
     return found
+
+
+def given_in(project: type[LabellingProject]) -> ColumnElement[bool]:
+    """Condition that an answer was given in a Label Studio project.
+
+    By its key, not by its task: of an answer that a restored server lacks there is none, and who gave it still counts.
+    """
+    return Annotation.key.startswith(literal("label_studio:") + cast(project.id, String) + ":")
 
 
 def said(class_id: int | None, other: Other | None, names: Mapping[int, str]) -> str | None:

@@ -1,7 +1,7 @@
 """What people say, read from Label Studio's JSON."""
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +15,8 @@ from db.models import (
     AnnotationOrigin,
     AnnotationRevision,
     AnnotationState,
+    Image,
+    ImageState,
     LabellingProject,
     LabellingTask,
     Other,
@@ -130,21 +132,28 @@ def _predicted(session: Session, tasks: Iterable[LabellingTask]) -> dict[int, st
     return found
 
 
-def mendable(session: Session, dataset: Dataset, unusable: dict[str, int]) -> list[Answer]:
-    """Give answers that named no class of ours before and do now, and report those that still do not."""
-    query = select(Annotation).where(
-        Annotation.origin == AnnotationOrigin.LABEL_STUDIO, Annotation.state == AnnotationState.UNUSABLE
+def mendable(session: Session, dataset: Dataset, projects: Collection[int], unusable: dict[str, int]) -> list[Answer]:
+    """Give answers that named no class of ours before and do now, and report those that still do not.
+
+    Reported are those that somebody can mend: in tasks that are there, of these projects, whose image nobody forgot.
+    """
+    there = LabellingTask.project_id.in_(projects) & (LabellingTask.state == TaskState.THERE)
+    query = (
+        select(Annotation, there & (Image.state != ImageState.FORGOTTEN))
+        .join(Image, Image.id == Annotation.image_id)
+        .outerjoin(LabellingTask, LabellingTask.id == Annotation.task_id)
+        .where(Annotation.origin == AnnotationOrigin.LABEL_STUDIO, Annotation.state == AnnotationState.UNUSABLE)
     )
     mended = []
-    for annotation in session.scalars(query.options(selectinload(Annotation.revisions))):
+    for annotation, reported in session.execute(query.options(selectinload(Annotation.revisions))):
         last = annotation.revisions[-1]
         choices = _choices(last.answer.get("result"))
         class_id, other = _meant(dataset, choices)
-        if class_id is None and other is None:
+        if class_id is not None or other is not None:
+            mended.append(_mended(annotation, last, class_id, other))
+        elif reported:
             said = json.dumps(choices, ensure_ascii=False)
             unusable[said] = unusable.get(said, 0) + 1
-        else:
-            mended.append(_mended(annotation, last, class_id, other))
     return mended
 
 

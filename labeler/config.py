@@ -9,6 +9,8 @@ CONTROL = "class"
 """Name of the one `<Choices>`, as results carry it."""
 IMAGE = "image"
 """Name of the `<Image>`, and of the task's field that says where the picture is."""
+EXAMPLE = "curate-example"
+"""Class of what shows a choice's example, in its markup."""
 REVIEW = "review"
 """Field of a task's data that says why somebody is to look at it again."""
 OTHER_KEYS = {Other.NONE: "n", Other.SEVERAL: "m", Other.UNUSABLE: "x"}
@@ -67,7 +69,7 @@ def _picture(name: str, example: str) -> str:
 
     As a background: of an `<img>` the page takes a `data:` address away.
     """
-    shown = f"""<span class="curate-example" style="background-image:url('{example}')"></span>"""
+    shown = f"""<span class="{EXAMPLE}" style="background-image:url('{example}')"></span>"""
     return f'<span class="curate-choice">{shown}{escape(name)}</span>'
 
 

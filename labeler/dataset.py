@@ -25,6 +25,8 @@ class Dataset:
     hotkeys: Mapping[str, str]
     examples: Callable[[], Mapping[str, str]] = dict
     """Gives a small picture for each class that has one, as a `data:` address: drawn when the page is wanted."""
+    forgotten: bool = False
+    """Whether an image was forgotten that may have been such an example."""
     overlap: int = 1
     """How many people label an image that is to have several answers."""
     overlap_share: float = 1.0

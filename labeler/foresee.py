@@ -15,7 +15,6 @@ from labeler.client import Server
 from labeler.dataset import Dataset
 from labeler.known import answers_known, tombstone, unaccounted
 from labeler.prelabels import Shown
-from labeler.pull import PullReport
 from labeler.push import unconfirmed, without_task
 from labeler.stock import Stock, take_stock, too_many
 from labeler.withdraw import forgotten
@@ -122,14 +121,12 @@ def foresee_pull(
     plan.stops |= too_many(deleted, _standing(dataset, project))
 
 
-def foresee_mended(dataset: Dataset, plan: PullPlan) -> None:
+def foresee_mended(dataset: Dataset, projects: Sequence[LabellingProject], plan: PullPlan) -> None:
     """Add answers that named no class of ours before and do now, once for all projects."""
-    report = PullReport()
     with dataset.database.read() as session:
         known = {change.image for change in plan.changes}
-        mended = [answer for answer in mendable(session, dataset, report.unusable) if answer.image_id not in known]
-        plan.changes += _compared(session, dataset, 0, mended)
-    plan.unusable = report.unusable
+        mended = mendable(session, dataset, [project.id for project in projects], plan.unusable)
+        plan.changes += _compared(session, dataset, 0, [one for one in mended if one.image_id not in known])
 
 
 def _changes(

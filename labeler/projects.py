@@ -13,7 +13,7 @@ from labeler.client import Server
 from labeler.config import CONTROL
 from labeler.dataset import Dataset
 from labeler.guide import guide, is_ours
-from labeler.page import follow
+from labeler.page import follow, pictures
 from labeler.retired import outdated, retire, withdraw_prelabels
 from labeler.stock import take_stock
 from labeler.wire import GoneError
@@ -69,8 +69,12 @@ def page_is_edited(server: Server, project: LabellingProject) -> bool:
 
 
 def follow_classes(dataset: Dataset, server: Server, project: LabellingProject) -> None:
-    """Bring page and guide up to date where the classes have changed since. Else one question is all it takes."""
-    if outdated(str(server.project(project.number)["label_config"]), dataset):
+    """Bring page and guide up to date where the classes have changed since, or an example was forgotten.
+
+    Else one question is all it takes.
+    """
+    page = str(server.project(project.number)["label_config"])
+    if outdated(page, dataset) or (dataset.forgotten and not pictures(page) <= set(dataset.drawn.values())):
         _follow_page(dataset, server, project, reset=False)
         _follow_guide(dataset, server, project)
 
@@ -78,7 +82,7 @@ def follow_classes(dataset: Dataset, server: Server, project: LabellingProject) 
 def _follow_page(dataset: Dataset, server: Server, project: LabellingProject, *, reset: bool) -> None:
     present = str(server.project(project.number)["label_config"])
     ours = reset or _is_ours(present, project)
-    wanted = dataset.config if ours else follow(present, list(dataset.classes), dataset.hotkeys)
+    wanted = dataset.config if ours else follow(present, list(dataset.classes), dataset.hotkeys, dataset.drawn)
     wanted = retire(wanted, dataset, server.used_choices(project.number, CONTROL))
     if wanted == present:
         return
@@ -165,7 +169,7 @@ def mark_gone(dataset: Dataset, project: LabellingProject) -> None:
 
 
 def _make(dataset: Dataset, server: Server, name: str) -> LabellingProject:
-    mark = _mark(dataset, server, name)
+    mark = _mark(dataset, server.identity, name)
     number = server.project_described(mark)
     if number is None:
         title = f"{dataset.title}: {name}" if name else dataset.title
@@ -175,14 +179,21 @@ def _make(dataset: Dataset, server: Server, name: str) -> LabellingProject:
     return _remember(dataset, server, name, number)
 
 
-def _mark(dataset: Dataset, server: Server, name: str) -> str:
+def mark_of(dataset: Dataset, project: LabellingProject) -> str:
+    """Give the word that is in the description of a project on record."""
+    return _mark(dataset, project.server, project.name, before=project.id)
+
+
+def _mark(dataset: Dataset, identity: str, name: str, before: int | None = None) -> str:
     """Give a word that stays the same until the project is on record: one whose reply was lost is found by it."""
-    here = LabellingProject.server.startswith(server.identity, autoescape=True)  # what was renamed below, too
+    here = LabellingProject.server.startswith(identity, autoescape=True)  # what was renamed below, too
     earlier = select(func.count()).where(here, LabellingProject.name == name)
+    if before is not None:
+        earlier = earlier.where(LabellingProject.id < before)
     with dataset.database.read() as session:
         # Folders of one name on two machines may share a server, but got no image in the same microsecond.
         began = session.scalar(select(func.min(Image.stored_at))) or uuid.uuid4()
-        said = f"{server.identity}\n{name}\n{dataset.root}\n{began}\n{session.scalar(earlier)}"
+        said = f"{identity}\n{name}\n{dataset.root}\n{began}\n{session.scalar(earlier)}"
     return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 

@@ -1,5 +1,6 @@
 """Answers in from people: whatever was made, changed, skipped or deleted since the last time, each change on record."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -38,7 +39,7 @@ class PullReport:
     doubled: int = 0
     """Pictures that stand twice on the server, with answers at both: those of one are not taken in."""
     unusable: dict[str, int] = field(default_factory=dict)
-    """Answers that name no class of ours, by what they say."""
+    """Answers that name no class of ours and can be mended, by what they say."""
 
     projects_gone: list[str] = field(default_factory=list)
     """Further projects that were deleted on the server; their labels stay."""
@@ -51,7 +52,7 @@ class PullReport:
             self.deleted + other.deleted,
             self.tasks_gone + other.tasks_gone,
             self.doubled + other.doubled,
-            other.unusable,  # which are counted over all projects
+            dict(Counter(self.unusable) + Counter(other.unusable)),
         )
 
     @property
@@ -94,7 +95,7 @@ def pull_annotations(
             # is not all that has.
             _read(dataset, server, project, None, report, advance, accept_deletions=accept_deletions)
         settled[project.id] = unaccounted(dataset, project, stock)
-    _look_again(dataset, report)
+    _look_again(dataset, project, report)
     if learn_names(dataset, server):
         keep_order(dataset, server, project)  # with several people it is another way
     fault("pull.read")
@@ -151,9 +152,9 @@ def _take_away(
     report.deleted += recorded.updated
 
 
-def _look_again(dataset: Dataset, report: PullReport) -> None:
+def _look_again(dataset: Dataset, project: LabellingProject, report: PullReport) -> None:
     with dataset.database.write() as session:
-        _count(report, record(session, mendable(session, dataset, report.unusable)))
+        _count(report, record(session, mendable(session, dataset, [project.id], report.unusable)))
 
 
 def _count(report: PullReport, recorded: Recorded) -> None:

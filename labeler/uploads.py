@@ -2,19 +2,20 @@
 
 import io
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 from PIL import Image as Picture
 
-from db.batches import chunks
 from db.errors import LabelStudioError
 from db.models import Image, LabellingProject
 from labeler.client import Server
 from labeler.dataset import Dataset
 
-_FILES = 50
-"""The server takes 100 files and 250 MB a request."""
+_File = tuple[str, bytes, str]
+"""Name, bytes and type."""
+_FILES, _BYTES = 50, 100_000_000
+"""Of a request, at most: the server takes 100 files, and less than 250 MiB."""
 _NAME = re.compile(r"-(\d+-[0-9a-f]{16})\.\w+$")
 _EXTENSIONS = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "WEBP": "webp"}
 
@@ -28,8 +29,9 @@ class Uploads:
 
     def urls(self, dataset: Dataset, images: Sequence[Image]) -> dict[int, str]:
         """Upload those that are not there yet; give where the server shows each."""
-        for batch in chunks([image for image in images if _name(image) not in self._there], _FILES):
-            self._there.update(_by_name(self._server.upload(self._project.number, [_file(dataset, i) for i in batch])))
+        missing = [image for image in images if _name(image) not in self._there]
+        for batch in _requests(_file(dataset, image) for image in missing):
+            self._there.update(_by_name(self._server.upload(self._project.number, batch)))
         lost = [image.id for image in images if _name(image) not in self._there]
         if lost:
             at = self._server.url
@@ -52,7 +54,21 @@ def _name(image: Image) -> str:
     return f"{image.id}-{image.sha256[:16]}"
 
 
-def _file(dataset: Dataset, image: Image) -> tuple[str, bytes, str]:
+def _requests(files: Iterable[_File]) -> Iterator[list[_File]]:
+    """Yield what one request each can carry; only a file that is larger alone goes over the bytes, by itself."""
+    batch: list[_File] = []
+    size = 0
+    for file in files:
+        if batch and (len(batch) == _FILES or size + len(file[1]) > _BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(file)
+        size += len(file[1])
+    if batch:
+        yield batch
+
+
+def _file(dataset: Dataset, image: Image) -> _File:
     data = dataset.store.read(image.sha256, image.format)
     extension = _EXTENSIONS.get(image.format)
     if extension is None:  # AVIF is refused by name, though every browser shows it

@@ -1,8 +1,10 @@
 """The policy `crowdlab`: a run's own view breaks ties of people, and those who are often wrong weigh less."""
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from curate.edit import set_value
 from curate.people import crowdlab
@@ -41,35 +43,73 @@ def test_it_finds_more_right_labels_than_either_person() -> None:
         assert right > sum(said[who] == label for said, label in zip(votes.values(), truth, strict=True))
 
 
-def test_the_run_breaks_a_tie_unless_it_learned_from_the_image(project: Project) -> None:
-    """Two people differ on two images of three; of the one that a run has predicted unseen, its word decides."""
-    said = [answer(i, RED, ANN, 1) for i in (1, 2, 3)]
-    said += [answer(1, GREEN, BOB, 2), answer(2, GREEN, BOB, 2), answer(3, RED, BOB, 2)]
-    with labelled(project, LabelPolicy(Rule.CROWDLAB), *said) as session:
-        snapshot = Snapshot(content_sha256="0" * 64, seed=1, target=2, validation=1, classes=["Red", "Green", "Blue"])
-        session.add(snapshot)
-        session.flush()
-        run = Run(name="r", snapshot_id=snapshot.id, state=RunState.FINISHED, arch="x", options={}, classes=[])
-        session.add(run)
-        session.flush()
-        session.add(SnapshotItem(snapshot_id=snapshot.id, image_id=2, class_index=1, side=Side.TRAIN))
-        sure = [0.02, 0.97, 0.01]
-        for image, probabilities in ((1, sure), (2, sure), (3, [0.97, 0.02, 0.01])):
-            session.add(
-                Prediction(
-                    run_id=run.id, image_id=image, class_index=1, score=1, outside=False, probabilities=probabilities
-                )
-            )
-        labels = {label.image_id: label.class_id for label in session.scalars(select(Label))}
-        assert labels == {1: None, 2: None, 3: RED}
+TIES = [answer(i, RED, ANN, 1) for i in (1, 2, 3)]
+TIES += [answer(1, GREEN, BOB, 2), answer(2, GREEN, BOB, 2), answer(3, RED, BOB, 2)]
+"""Two people differ on two images of three."""
+
+
+def predicted(session: Session, classes: tuple[str, ...], said: dict[int, list[float]]) -> Run:
+    """Let a run of these classes have said something of images."""
+    snapshot = Snapshot(content_sha256="0" * 64, seed=1, target=2, validation=1, classes=list(classes))
+    session.add(snapshot)
+    session.flush()
+    run = Run(name="r", snapshot_id=snapshot.id, state=RunState.FINISHED, arch="x", options={}, classes=list(classes))
+    session.add(run)
+    session.flush()
+    for image, probabilities in said.items():
+        row = Prediction(run_id=run.id, image_id=image, class_index=1, score=1, outside=False)
+        row.probabilities = probabilities
+        session.add(row)
+    return run
+
+
+def settled(project: Project) -> Project:
+    """The project under the policy, as the next command sees it."""
     set_value(project.root / "curate.toml", "labelling.policy", "crowdlab")
     opened = open_project(project.root)
     crowdlab.settle(opened)
+    return opened
+
+
+def classes_of(session: Session) -> dict[int, int | None]:
+    """The class that each image counts as."""
+    return {label.image_id: label.class_id for label in session.scalars(select(Label))}
+
+
+def test_the_run_breaks_a_tie_unless_it_learned_from_the_image(project: Project) -> None:
+    """Two people differ on two images of three; of the one that a run has predicted unseen, its word decides."""
+    with labelled(project, LabelPolicy(Rule.CROWDLAB), *TIES) as session:
+        sure = [0.02, 0.97, 0.01]
+        run = predicted(session, ("Red", "Green", "Blue"), {1: sure, 2: sure, 3: [0.97, 0.02, 0.01]})
+        session.add(SnapshotItem(snapshot_id=run.snapshot_id, image_id=2, class_index=1, side=Side.TRAIN))
+        assert classes_of(session) == {1: None, 2: None, 3: RED}
+    opened = settled(project)
     with opened.database.write() as session:
-        labels = {label.image_id: label.class_id for label in session.scalars(select(Label))}
-        assert labels == {1: GREEN, 2: None, 3: RED}
+        assert classes_of(session) == {1: GREEN, 2: None, 3: RED}
         record(session, [answer(2, RED, CAT, 5)])  # a majority where no run has a word
         assert session.get_one(Label, 2).class_id == RED
+    opened.database.close()
+
+
+@pytest.mark.parametrize(
+    ("classes", "expected"),
+    [
+        (("Green", "Red", "Blue"), {1: GREEN, 2: RED, 3: RED}),
+        (("GREEN", "red", "Blue"), {1: GREEN, 2: RED, 3: RED}),
+        (("Green", "Yellow", "Blue"), {1: None, 2: None, 3: RED}),
+        (("Green", "Red", "Red"), {1: None, 2: None, 3: RED}),
+    ],
+)
+def test_a_run_is_heard_by_the_names_of_its_classes(
+    project: Project, classes: tuple[str, ...], expected: dict[int, int | None]
+) -> None:
+    """Classes that were put in another order since are found by name; a run of other classes has no word."""
+    with labelled(project, LabelPolicy(Rule.CROWDLAB), *TIES) as session:
+        first, second = [0.97, 0.02, 0.01], [0.02, 0.97, 0.01]
+        predicted(session, classes, {1: first, 2: second, 3: second})
+    opened = settled(project)
+    with opened.database.read() as session:
+        assert classes_of(session) == expected
     opened.database.close()
 
 

@@ -33,9 +33,7 @@ def given(image: int, class_id: int, by: str, second: int, prelabel: Prelabel = 
     """An answer at a second of the day, by a person, with what became of the pre-label."""
     plain = answer(image, class_id, by, 0)
     moment = START + timedelta(seconds=second)
-    return Answer(
-        f"{by} {image}", plain.origin, image, plain.state, class_id, moment, None, plain.task_id, by, prelabel, 4.0
-    )
+    return Answer(plain.key, plain.origin, image, plain.state, class_id, moment, None, plain.task_id, by, prelabel, 4.0)
 
 
 def more_images(session: Session, count: int) -> None:

@@ -44,7 +44,7 @@ def says(
 ) -> Answer:
     """What `by` says of an image."""
     moment = START + timedelta(minutes=minute)
-    return Answer(f"{origin}:{by}:{image}", origin, image, state, class_id, moment, annotator=by)
+    return Answer(f"{origin}:1:{by}.{image}", origin, image, state, class_id, moment, annotator=by)
 
 
 def imported(image: int, class_id: int, folder: str) -> Answer:

@@ -59,7 +59,7 @@ def test_findings_are_asked_about_and_answers_settle_them(desk: Desk, cli: Cli) 
 
 
 def test_an_answer_kept_as_it_was_settles_it_too(desk: Desk, tmp_path: Path, cli: Cli) -> None:
-    """A person's own answer is doubted; opened again and saved unchanged, it counts as decided, with a revision."""
+    """A person's own answer is doubted; saved unchanged after the question, not before, it counts as decided."""
     more = tmp_path / "more"
     more.mkdir()
     (more / "red.jpg").write_bytes(encoded(coloured(0, 77), quality=92))
@@ -69,13 +69,15 @@ def test_an_answer_kept_as_it_was_settles_it_too(desk: Desk, tmp_path: Path, cli
     number, image = desk.studio.annotate(task, "Green"), desk.image_of(task)
     desk.labelling.pull()
     assert image in {issue.finding.id for issue in audit(desk.project, Asked()).issues}
+    desk.studio.edit(number, "Green")
     cli("audit", "--send", "--project", desk.root, env=desk.env, check=True)
     assert desk.labelling.pull().updated == 0
+    assert audit(desk.project, Asked()).settled == 0
     assert (task, True) in {(shown, "Green (" in why) for shown, why in reviewed(desk)}
     desk.studio.edit(number, "Green")
     assert desk.labelling.pull().updated == 1
     (answer,) = (a for a in desk.annotations() if a.image_id == image)
-    assert (answer.state, len(answer.revisions)) == (AnnotationState.ACTIVE, 2)
+    assert (answer.state, len(answer.revisions)) == (AnnotationState.ACTIVE, 3)
     report = audit(desk.project, Asked())
     assert image not in {issue.finding.id for issue in report.issues}
     assert report.settled == 1

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from curate import project as projects
+from curate.edit import set_value
 from curate.labelling import Labelling
 from curate.studio import Environment
 from db.errors import LabelStudioError
@@ -58,6 +59,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Kept:
     project = unchecked(folder, ("Red", "Green"))
     fill(project, place / "in", 5)
     project.database.close()
+    set_value(folder / "curate.toml", "labelling.policy", "majority")
     with started(folder) as local, person(local) as studio, desk_of(folder, studio) as desk:
         desk.labelling.push(3)
         studio.annotate(desk.task(0), "Red")
@@ -162,6 +164,7 @@ def test_what_was_made_since_converges(copy: Kept, cli: Cli) -> None:
         studio.annotate(second, "Green")
         studio.annotate(numbers[3], "Green")
         assert desk.labelling.pull().created == 2
+        # Who answers again is still one voice.
         assert desk.labels() == labels | {images[second]: "Green", images[fifth]: "Green"}
         assert AnnotationState.DELETED not in desk.states()
         rows = desk.counts()

@@ -4,15 +4,19 @@ import pytest
 from sqlalchemy import select
 
 from curate.forget import Tasks, forget
+from curate.ingest.folder import import_folder
 from curate.labelling import Labelling
 from curate.studio import Environment
 from db.models import LabellingTask, TaskState
+from labeler.page import pictures
 from tests import prepare
 from tests.conftest import Cli
 from tests.labelstudio import Desk, MakeDesk, Studio
+from tests.pictures import write_folder
 from tests.relay import relay
 from tests.test_kill import KILLED
 from tests.test_labelstudio_faults import at
+from tests.test_labelstudio_people import page, set_page
 
 
 def states(desk: Desk, image: int) -> list[TaskState]:
@@ -66,6 +70,52 @@ def test_a_task_waits_for_a_server_that_is_away(make_desk: MakeDesk, cli: Cli, s
         assert (there(desk), states(desk, first)) == (set(left), ["gone"])
         assert set(desk.labels()) <= set(left)
         desk.project.database.close()
+
+
+def drawn(desk: Desk) -> dict[str, str]:
+    """The example of each class, as it is now."""
+    return dict(desk.labelling.dataset().drawn)
+
+
+@pytest.fixture
+def examples(make_desk: MakeDesk) -> Desk:
+    """Labelled by their folders: two images of Red and one of Green, which stand as examples on the page."""
+    desk = make_desk(1, start=False)
+    import_folder(
+        desk.project, write_folder(desk.root.parent / "known", {"Red": range(2), "Green": range(1)}), labels=True
+    )
+    desk.labelling.start()
+    assert pictures(page(desk)) == set(drawn(desk).values())
+    return desk
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_an_example_gives_way_to_another_or_to_the_bare_name(examples: Desk, cli: Cli, edited: bool) -> None:
+    """Also on a page that a person has edited, of which all else stays as it is."""
+    desk = examples
+    if edited:
+        set_page(desk, page(desk).replace("gap:24px", "gap:99px"))
+    before = drawn(desk)
+    for name in ("Red", "Green"):
+        image = next(number for number, label in sorted(desk.labels().items()) if label == name)
+        found = cli("forget", image, "--json", "--project", desk.root, env=desk.env, check=True).json
+        assert (found["label_studio"], before[name] in page(desk)) == ("none", False)
+    assert drawn(desk).keys() == {"Red"}
+    assert pictures(page(desk)) == set(drawn(desk).values())
+    assert ("gap:99px" in page(desk), 'value="Green"' in page(desk)) == (edited, True)
+
+
+def test_an_example_waits_for_a_server_that_is_away(examples: Desk) -> None:
+    """The next push takes it from the page; until then it is told to wait, however often that is asked."""
+    desk = examples
+    before, number = drawn(desk)["Red"], min(desk.labels())
+    away = Labelling(desk.project, Environment(prepare.cache(), None))
+    for _ in range(2):
+        assert forget(desk.project, str(number), away).label_studio is Tasks.WAITING
+    assert before in page(desk)
+    assert desk.labelling.push().created == 1
+    assert pictures(page(desk)) == set(drawn(desk).values())
+    assert forget(desk.project, str(number), away).label_studio is Tasks.NONE
 
 
 def test_a_killed_withdrawal_is_finished_by_the_next_pull(make_desk: MakeDesk, cli: Cli) -> None:

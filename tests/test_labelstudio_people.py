@@ -112,6 +112,25 @@ def test_a_review_shows_disputes_and_settles_them(make_desk: MakeDesk, bob: Stud
     assert reviewed(desk) == []
 
 
+def test_what_was_said_before_the_question_does_not_answer_it(make_desk: MakeDesk, bob: Studio) -> None:
+    """An answer that was given and not pulled yet is taken in first; the image waits for one that comes after."""
+    desk = reopened(make_desk(1), overlap="2", policy="majority")
+    desk.labelling.start()
+    desk.labelling.push()
+    mine = desk.studio.annotate(desk.task(), "Red")
+    bob.annotate(desk.task(), "Green")
+    desk.labelling.pull()
+    desk.studio.edit(mine, "Blue")
+    (question,) = review(desk.project, desk.labelling, send=True).images
+    assert set(question.answers.values()) == {"Blue", "Green"}
+    desk.labelling.pull()
+    assert desk.labels() == {}
+    assert len(review(desk.project, desk.labelling, send=True).images) == 1
+    desk.studio.edit(mine, "Red")
+    desk.labelling.pull()
+    assert list(desk.labels().values()) == ["Red"]
+
+
 def views(desk: Desk) -> list[int]:
     """The project's views."""
     return [view["id"] for view in desk.studio.ask("GET", "/api/dm/views", params={"project": desk.number})]
@@ -152,6 +171,16 @@ def test_a_share_of_images_has_several_answers(make_desk: MakeDesk) -> None:
     desk.labelling.push(6)
     desk.labelling.push()
     assert sorted(task["overlap"] for task in desk.remote()) == [1] * 5 + [2] * 5
+
+
+def test_the_next_push_asks_for_as_many_answers_as_are_set(make_desk: MakeDesk) -> None:
+    """The number may be changed while people label: tasks that are out follow, too."""
+    desk = make_desk(2)
+    desk.labelling.push(1)
+    again = reopened(desk, overlap="3")
+    again.labelling.pull()
+    assert again.labelling.push().created == 1
+    assert [task["overlap"] for task in again.remote()] == [3, 3]
 
 
 def test_a_hidden_prelabel_is_not_shown_and_still_compared(make_desk: MakeDesk) -> None:

@@ -4,6 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from curate import project as projects
+from curate.forget import forget
 from curate.labelling import Labelling
 from curate.permission import Permission
 from db.errors import LabelStudioError
@@ -125,6 +126,33 @@ def test_what_cannot_be_used_is_told_every_time(make_desk: MakeDesk, cli: Cli) -
         desk.studio.edit(task["annotations"][0]["id"], "Green")
     assert desk.labelling.pull().unusable == {}
     assert sorted(desk.labels().values()) == ["Green", "Green", "Green", "Red"]
+
+
+def test_what_nobody_can_mend_is_told_no_longer(make_desk: MakeDesk, cli: Cli) -> None:
+    """A task that was deleted, an image that was forgotten, a project that is gone; a new class mends the rest."""
+    desk = make_desk(4)
+    desk.labelling.push(3)
+    team = desk.labelling.start(name="Team").projects[1].project
+    desk.labelling.push(name="Team")
+    first, second, third = (task["id"] for task in desk.remote())
+    (fourth,) = (task["id"] for task in desk.studio.tasks(team))
+    for task in (first, second, third, fourth):
+        desk.studio.annotate(task, "Purple")
+    assert desk.labelling.pull().unusable == {'["Purple"]': 4}
+    forgotten = desk.image_of(second)
+    desk.studio.delete("tasks", first)
+    forget(desk.project, str(forgotten), desk.labelling)
+    desk.studio.delete("projects", team)
+    for more in ((), ("--dry-run",)):
+        ran = cli("label", "pull", *more, "--project", desk.root, "--json", env=desk.env)
+        assert ran.json["unusable"] == {'["Purple"]': 1}
+    desk.studio.delete("annotations", desk.remote()[0]["annotations"][0]["id"])
+    ran = cli("label", "pull", "--project", desk.root, "--json", env=desk.env)
+    assert (ran.code, ran.json["unusable"]) == (0, {})
+    again = reopened(desk, 'name = "Red"', 'name = "Red"\n\n[[classes]]\nname = "Purple"')
+    again.labelling.pull()
+    assert again.labels() == {desk.image_of(first): "Purple", desk.image_of(fourth): "Purple"}
+    again.project.database.close()
 
 
 def test_an_unknown_class_counts_once_it_is_known(make_desk: MakeDesk) -> None:

@@ -1,5 +1,7 @@
 """`curate label push`: each unlabelled image is one task, however often and wherever the push is broken off."""
 
+from collections.abc import Sequence
+
 import httpx
 import pytest
 from sqlalchemy import select
@@ -8,9 +10,10 @@ from curate.ingest.folder import import_folder
 from curate.select import choose
 from db.errors import LabelStudioError
 from db.models import LabellingTask, TaskState
+from labeler.client import Server
 from tests.conftest import Cli
 from tests.labelstudio import MakeDesk, Studio
-from tests.pictures import encoded, picture, write_folder
+from tests.pictures import encoded, jpeg, picture, write_folder
 
 
 def test_every_unlabelled_image_is_one_task_in_order(make_desk: MakeDesk) -> None:
@@ -63,6 +66,33 @@ def test_a_server_elsewhere_is_sent_the_files(make_desk: MakeDesk, studio: Studi
     uploads = studio.ask("GET", f"/api/projects/{desk.number}/file-uploads", params={"all": "true"})
     assert len(uploads) == len(shown)
     assert httpx.get(studio.url + desk.remote()[0]["data"]["image"], trust_env=False).status_code in {401, 403, 302}
+
+
+def test_large_files_go_in_several_requests(make_desk: MakeDesk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However large the files are together, no request comes near to what the server refuses, and all arrive."""
+    desk = make_desk(2)
+    more = desk.root.parent / "more"
+    more.mkdir()
+    for seed in range(50, 56):
+        (more / f"{seed}.jpg").write_bytes(_padded(jpeg(seed), 24_000_000))
+    assert import_folder(desk.project, more, labels=False).stored == 6
+    sizes: list[int] = []
+    upload = Server.upload
+
+    def noted(self: Server, project: int, files: Sequence[tuple[str, bytes, str]]) -> list[str]:
+        sizes.append(sum(len(data) for _, data, _ in files))
+        return upload(self, project, files)
+
+    monkeypatch.setattr(Server, "upload", noted)
+    desk.labelling.push()
+    assert (len(desk.remote()), len(sizes)) == (8, 2)
+    assert max(sizes) <= 100_000_000
+
+
+def _padded(data: bytes, size: int) -> bytes:
+    """A JPEG of about `size` bytes, by comments."""
+    comment = b"\xff\xfe\xff\xff" + bytes(0xFFFD)
+    return data[:2] + comment * (size // len(comment)) + data[2:]
 
 
 @pytest.mark.parametrize(("point", "found"), [("push.announced", 0), ("push.sent", 5)])

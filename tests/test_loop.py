@@ -12,10 +12,12 @@ from curate.edit import set_value
 from curate.ingest.folder import import_folder
 from curate.labelling import Labelling
 from curate.loop import loop
+from curate.progress import Telling
 from curate.project import Project, open_project
 from curate.rounds.account import RoundReport, account
 from curate.studio import Environment
-from db.models import Image, SnapshotItem
+from db.errors import DatasetError
+from db.models import Image, Run, SnapshotItem
 from tests import prepare
 from tests.conftest import Cli
 from tests.labelstudio import Desk, Studio
@@ -128,6 +130,59 @@ def test_five_rounds_are_told_as_they_were(person: Person, cli: Cli) -> None:
     assert (found.forecast.labels, found.forecast.whole) == (frozen[-1], 32)
     asked = cli("status", "--loop", "--json", "--project", desk.root, check=True).json
     assert [one["labelled"] for one in asked["rounds"]] == [6, 12, 18, 24, 30]
+    desk.project.database.close()
+
+
+def again(person: Person, **settings: int) -> Desk:
+    """The person's desk, as the next command sees it under other settings of the dataset."""
+    desk = person.desk
+    desk.project.database.close()
+    for key, value in settings.items():
+        set_value(desk.root / "curate.toml", f"dataset.{key}", str(value))
+    project = open_project(desk.root)
+    person.desk = Desk(project, Labelling(project, desk.labelling.environment), desk.studio)
+    return person.desk
+
+
+@pytest.mark.long
+def test_labels_that_change_no_split_begin_no_round(person: Person) -> None:
+    """They are told, and the next batch is waited for; where nothing is left to label, the loop ends well."""
+    desk = again(person, validation=1, target=4)
+    said: list[str] = []
+    done = list(loop(desk.project, desk.labelling, ROUNDS, BATCH, Telling(said.append), person.work))
+    with desk.project.database.read() as session:
+        learned = list(session.scalars(select(Run.snapshot_id)))
+    assert [one.snapshot for one in done] == learned == sorted(set(learned))
+    assert 0 < len(done) < ROUNDS
+    assert len(desk.labels()) == 20
+    assert f"2 new labels change nothing of split {learned[-1]}: nothing to train on yet" in said
+    assert said[-1].endswith(f"nothing is left to label: the loop ends after round {len(done)}")
+    with pytest.raises(DatasetError, match="no new answer brings anything"):
+        next(loop(desk.project, desk.labelling, 1, BATCH, pause=person.work))
+    desk.project.database.close()
+
+
+def test_answers_of_no_class_are_nothing_to_learn_from(person: Person) -> None:
+    """Without a single round the loop ends in an error that says so."""
+    person.truth = dict.fromkeys(person.truth, "None of these")
+    desk = person.desk
+    with pytest.raises(DatasetError, match="nothing is left to label; no new answer brings anything to learn from"):
+        next(loop(desk.project, desk.labelling, 1, BATCH, pause=person.work))
+    desk.project.database.close()
+
+
+def test_a_class_may_be_added_while_people_label(person: Person, cli: Cli) -> None:
+    """The round that follows learns it, pre-labels by it and looks for more of it."""
+    desk = person.desk
+    person.truth |= dict.fromkeys(list(person.truth)[::3], "Blue")
+
+    def add_and_work() -> None:
+        cli("classes", "add", "Blue", "--project", desk.root, env=desk.env, check=True)
+        person.work()
+
+    one = next(loop(desk.project, desk.labelling, 1, BATCH, pause=add_and_work, crawl=True))
+    assert one.recall.keys() == one.crawled.keys() == {*CLASSES, "Blue"}
+    assert desk.counts()["predictions"] == len(desk.images()) - BATCH
     desk.project.database.close()
 
 

@@ -2,19 +2,22 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from curate.edit import set_value
 from curate.people.disagreement import disputed
+from curate.people.voices import heard
 from curate.project import Project, open_project
 from curate.select import unlabelled
 from db.answers import LabelPolicy, Rule
 from db.errors import ConfigError
 from db.labels import Answer, accepted_keepers, keeper_labels, record, settle
 from db.models import (
+    Annotation,
     AnnotationOrigin,
     Annotator,
     Label,
@@ -96,9 +99,22 @@ def test_a_tie_decides_nothing(project: Project) -> None:
 def test_a_person_has_one_voice(project: Project) -> None:
     """Somebody who answered one image twice counts once, with the later answer."""
     twice = [answer(1, RED, ANN, 1), answer(1, GREEN, BOB, 3)]
-    again = Answer("again", AnnotationOrigin.LABEL_STUDIO, 1, twice[0].state, RED, twice[0].answered_at, None, 1, ANN)
+    again = replace(answer(1, RED, ANN, 2), key="label_studio:1:again")
     with labelled(project, LabelPolicy(Rule.MAJORITY), *twice, again) as session:
         assert decision(session) == (None, None)
+
+
+def test_a_person_is_the_same_where_the_server_has_lost_the_task(project: Project) -> None:
+    """After a restore an answer may have no task: who is trusted stays so, and answering again adds no voice."""
+    given = [answer(1, RED, ANN, 1), answer(1, GREEN, BOB, 2), answer(2, RED, ANN, 1), answer(2, GREEN, BOB, 2)]
+    with labelled(project, LabelPolicy(Rule.TRUSTED, ("ann@x.org",)), *given) as session:
+        session.execute(update(Annotation).values(task_id=None))
+        settle(session, [1, 2])
+        assert (decision(session, 1), decision(session, 2)) == ((RED, None), (RED, None))
+        put_in_force(session, LabelPolicy(Rule.MAJORITY))
+        record(session, [replace(answer(1, RED, ANN, 3), key="label_studio:1:again")])
+        assert decision(session, 1) == (None, None)
+        assert heard(session)[1].keys() == {"ann@x.org", "bob@x.org"}
 
 
 def test_what_is_of_no_class_is_an_answer(project: Project) -> None:

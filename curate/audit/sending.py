@@ -26,6 +26,7 @@ def send(project: Project, desk: Labelling, issues: Iterable[Issue]) -> Sent:
     the label. Doing it again asks nothing twice. Raises LabelStudioError.
     """
     details = {image: f"labelled {i.finding.label}; {i.finding.reason}" for i in issues for image in i.ask}
+    desk.pull()  # as `review` does, for the same reason
     with project.database.write() as session:
         asked = reviews.ask(session, details, ReviewReason.SUSPECT, details)
     return Sent(asked, review(project, desk, send=True).shown or 0)

@@ -57,7 +57,7 @@ def start(
     around: Surroundings,
     project_name: Annotated[str, NAME] = "",
     new_project: Annotated[
-        bool, typer.Option("--new-project", help="Make a new project where the one before was deleted or lost.")
+        bool, typer.Option("--new-project", help="Make a new project where the one before is gone or elsewhere.")
     ] = False,
     reset_page: Annotated[
         bool, typer.Option("--reset-page", help="Put curate's labelling page in place of one edited in Label Studio.")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from curate.chain import Address, Chain, Counted, Facts, Given, Group, Revision, Seen, Task
     from curate.forget import ForgetReport
 
-_WAITING = "its task goes from Label Studio with the next `curate label push` or `curate label pull`"
+_WAITING = "what Label Studio shows of it goes with the next `curate label push`"
 
 
 def why_data(found: "Chain") -> dict[str, Any]:

@@ -7,19 +7,18 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from curate import config, runs
 from curate.labelling import Labelling
 from curate.live.interrupts import held
 from curate.live.jobs import Ended, Job
-from curate.live.standing import standing, training_elsewhere
+from curate.live.standing import learned, standing, training_elsewhere
 from curate.project import Project
 from curate.select import unanswered, unlabelled
 from curate.split import split
 from db.errors import ConfigError, DatasetError
-from db.models import Run, RunState
+from db.models import Run
 from db.models.base import now
 
 _TRY_AGAIN_SECONDS = 60.0
@@ -142,17 +141,12 @@ class Learner:
             self._since = self._split_at
             self._say(str(error))
             return
-        if self._learned(snapshot):
+        if learned(self.project, snapshot):
             self._since = self._split_at
             self._say(f"{labels} new labels change nothing of split {snapshot}: nothing to train on yet")
             return
         job = self._start("train")
         self._say(f"training on split {snapshot}, with {labels} new labels; its log: {job.log}")
-
-    def _learned(self, snapshot: int) -> bool:
-        with self.project.database.read() as session:
-            query = select(Run.id).where(Run.snapshot_id == snapshot, Run.state == RunState.FINISHED)
-            return session.scalar(query.limit(1)) is not None
 
     def _refresh(self) -> None:
         """Let people see what the best run says of all that waits for a label."""

@@ -79,6 +79,13 @@ def learned_until(session: Session) -> datetime:
     return session.scalar(query.where(Run.state == RunState.FINISHED)) or _EPOCH
 
 
+def learned(project: Project, snapshot: int) -> bool:
+    """Whether a finished run learned from this split: labels that leave it as it was are nothing to train on."""
+    with project.database.read() as session:
+        query = select(Run.id).where(Run.snapshot_id == snapshot, Run.state == RunState.FINISHED)
+        return session.scalar(query.limit(1)) is not None
+
+
 def training_elsewhere(project: Project) -> str | None:
     """Name a run that a living process is training, if there is one."""
     with project.database.read() as session:

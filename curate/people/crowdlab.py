@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from curate.config import class_key
 from curate.people.voices import heard
 from curate.project import Project
 from db.answers import Rule
 from db.batches import chunks
+from db.classes import ids_now
 from db.models import Annotation, AnnotationOrigin, AnnotationState, Label, Prediction, Run, Side, SnapshotItem
 from db.policy import Decision
 from db.reviews import decided
@@ -93,18 +95,32 @@ def named(answers: Mapping[int, Mapping[str, Decision]]) -> dict[int, dict[str, 
 
 
 def _predicted(session: Session, votes: Votes, order: Sequence[int]) -> dict[int, NDArray[np.float64]]:
-    """What the newest run says of each image that it has not learned from, if its classes are the present ones."""
+    """What the newest run that tells the present classes apart says of each image that it has not learned from."""
     learned = select(SnapshotItem.image_id).where(
         SnapshotItem.snapshot_id == Run.snapshot_id, SnapshotItem.side == Side.TRAIN
     )
-    query = select(Prediction.image_id, Prediction.probabilities).join(Run, Run.id == Prediction.run_id)
+    query = select(Prediction.image_id, Run.id, Prediction.probabilities).join(Run, Run.id == Prediction.run_id)
     fresh = Prediction.image_id.not_in(learned.correlate(Run))
+    columns = _columns(session, order)
     found: dict[int, NDArray[np.float64]] = {}
     for ids in chunks(votes):
         rows = session.execute(query.where(Prediction.image_id.in_(ids), fresh).order_by(Run.id))
-        for image_id, probabilities in rows:
-            if len(probabilities) == len(order):
-                found[image_id] = np.asarray(probabilities, np.float64)
+        for image_id, run_id, probabilities in rows:
+            if run_id in columns:
+                found[image_id] = np.asarray(probabilities, np.float64)[columns[run_id]]
+    return found
+
+
+def _columns(session: Session, order: Sequence[int]) -> dict[int, list[int]]:
+    """Where each run that tells the present classes apart, and no others, has each of them.
+
+    Their number and order are not enough: classes are reordered, and one is removed and another added.
+    """
+    found = {}
+    for run in session.scalars(select(Run)):
+        ids = ids_now(session, map(class_key, run.classes))
+        if len(ids) == len(order) and set(ids) == set(order):
+            found[run.id] = [ids.index(class_id) for class_id in order]
     return found
 
 

@@ -1,12 +1,13 @@
 """A picture of each class, to stand beside its name on the labelling page."""
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 from sqlalchemy.orm import Session
 
+from curate.config import Settings
 from curate.pages.pictures import pictures
 from curate.pages.thumbnails import Thumbnails
 from curate.project import Project
-from db.models import AnnotationOrigin, Image, ImageState, Label
+from db.models import Annotation, AnnotationOrigin, Image, ImageState, Label
 
 _SIDE = 144
 """Pixels: as large as the page shows it under the mouse."""
@@ -27,6 +28,14 @@ def examples(project: Project) -> dict[str, str]:
     thumbnails = Thumbnails(project.store, _SIDE)
     drawn = {name: thumbnails.of(shown[number]) for name, number in wanted.items() if number in shown}
     return {name: address for name, address in drawn.items() if address is not None}
+
+
+def forgotten(session: Session, settings: Settings) -> set[int]:
+    """Forgotten images that may have been an example: they have an answer on record, or `curate.toml` names them."""
+    named = [c.example for c in settings.classes if c.example is not None]
+    answered = exists().where(Annotation.image_id == Image.id)
+    query = select(Image.id).where(Image.state == ImageState.FORGOTTEN, answered | Image.id.in_(named))
+    return set(session.scalars(query))
 
 
 def _first(session: Session) -> dict[int, int]:

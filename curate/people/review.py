@@ -43,6 +43,7 @@ def review(project: Project, desk: Labelling, *, send: bool) -> ReviewReport:
     whatever the policy, unless it was asked as a mere check.
     """
     if send:
+        desk.pull()  # or what was said before the question would be taken for the answer to it
         with project.database.write() as session:
             ask(session, [dispute.image_id for dispute in disputed(session)], ReviewReason.DISAGREEMENT)
         desk.push(which=Which.ASKED)

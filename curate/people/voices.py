@@ -10,6 +10,7 @@ from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
 from db.classes import fates
+from db.labels import given_in
 from db.models import (
     Annotation,
     AnnotationOrigin,
@@ -19,7 +20,6 @@ from db.models import (
     Image,
     ImageState,
     LabellingProject,
-    LabellingTask,
     Prelabel,
 )
 from db.policy import Decision
@@ -80,8 +80,7 @@ _PERSON = (Annotator.email, Annotation.annotator, LabellingProject.server)
 def _with_names(query: Select[*Columns]) -> Select[*Columns]:
     return (
         query.join(Image, Image.id == Annotation.image_id)
-        .outerjoin(LabellingTask, LabellingTask.id == Annotation.task_id)
-        .outerjoin(LabellingProject, LabellingProject.id == LabellingTask.project_id)
+        .outerjoin(LabellingProject, given_in(LabellingProject))
         .outerjoin(
             Annotator, (Annotator.server == LabellingProject.server) & (Annotator.number == Annotation.annotator)
         )

@@ -111,9 +111,9 @@ def account(project: Project) -> LoopAccount:
     """Tell of all rounds on record; those that ended before rounds were kept are recorded first."""
     record.catch_up(project)
     with project.database.read() as session:
-        found = _rounds(session)
+        found, classes = _rounds(session), len(project.classes(session))
     alike = _alike(found)
-    whole = project.settings.dataset.target * len(project.settings.classes)
+    whole = project.settings.dataset.target * classes
     missing = max(0, curve.FEWEST - len(alike))
     forecast = None if missing else _forecast(alike, whole)
     lacks = {name: max(0, one.target - one.labelled) for name, one in status(project).classes.items()}
