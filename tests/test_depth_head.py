@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from tests.learning import make_manifest, options
+from tests.learning import Heard, make_manifest, options
 from trainer import network
 from trainer.augment import to_input
 from trainer.batches import cached_side, load
@@ -25,23 +25,12 @@ from trainer.onnx_export import export_onnx
 from trainer.predict import Predictor, read_run, read_validation
 from trainer.run import train
 from trainer.teacher import Teacher
-from trainer.watch import SILENT, Silent
+from trainer.watch import SILENT
 
 CPU = torch.device("cpu")
 PLAIN = Precision(CPU, bfloat16=False)
 WITHOUT = 2
 """Of three classes the one without an image to learn from."""
-
-
-class Heard(Silent):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        """Keep it."""
-        self.lines.append(message)
 
 
 class TwoWays(nn.Module):
