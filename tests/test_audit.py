@@ -15,9 +15,7 @@ from curate.audit.annotators import annotators
 from curate.audit.asking import decisions
 from curate.audit.audit import Asked, AuditReport, audit
 from curate.audit.findings import Kind, of_outliers
-from curate.audit.kept import FOLDER
 from curate.audit.labelled import labelled_keepers
-from curate.audit.retrained import retrained
 from curate.audit.scores import judge, out_of_fold
 from curate.dedup.search import dedup
 from curate.ingest.folder import import_folder
@@ -29,7 +27,6 @@ from db.models import AnnotationOrigin, AnnotationState, Image, Label, ReviewRea
 from tests.conftest import CLASSES, Cli
 from tests.learning import ARCH
 from tests.pictures import coloured, encoded
-from tests.test_forget import out
 from tests.test_labels import GREEN, RED, add_image
 from tests.test_policy import ANN, BOB, CAT, answer, labelled
 
@@ -268,25 +265,3 @@ def test_too_few_labels_and_contrary_wishes_are_told(project: Project, cli: Cli)
         ran = cli("audit", *arguments, "--project", project.root)
         assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
         assert words in ran.err
-
-
-def test_networks_trained_without_a_fold_judge_it(make_project: Callable[..., Project], tmp_path: Path) -> None:
-    """Probabilities of every label, by five runs that are kept until one of their images is forgotten."""
-    project = make_project("Red", "Green", **TRAINING)
-    for index, name in enumerate(("Red", "Green")):
-        for seed in range(6):
-            place(tmp_path / "in", name, encoded(coloured(index, seed), quality=92))
-    import_folder(project, tmp_path / "in", labels=True)
-    with project.database.read() as session:
-        data = labelled_keepers(project, session)
-    said = retrained(project, data)
-    assert said.shape == (12, 2)
-    assert np.allclose(said.sum(axis=1), 1)
-    folders = sorted((project.private / FOLDER).iterdir())
-    assert len(folders) == 5
-    before = [(folder / "run.json").stat().st_mtime_ns for folder in folders]
-    assert (retrained(project, data) == said).all()
-    assert [(folder / "run.json").stat().st_mtime_ns for folder in folders] == before
-    assert audit(project, Asked(retrain=True)).by == "networks trained without them"
-    out(project, int(data.items[0].id))
-    assert not (project.private / FOLDER).exists()

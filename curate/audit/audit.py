@@ -13,7 +13,7 @@ from curate.audit.findings import Finding, Kind, of_conflicts, of_labels, of_out
 from curate.audit.labelled import Labelled, items_of, labelled_keepers
 from curate.audit.outliers import strangeness
 from curate.audit.retrained import retrained
-from curate.audit.scores import TIMES, Scores, judge, out_of_fold
+from curate.audit.scores import TIMES, Scores, calibrated, judge, out_of_fold
 from curate.conflicts import conflicts
 from curate.embedding import features_of, load_embedder, run_embedder
 from curate.progress import QUIET, Progress
@@ -34,7 +34,7 @@ class Asked:
     run: str | None = None
     """Whose features; else those of the network that training begins with, which has seen no label."""
     retrain: bool = False
-    """Judge by networks that learned from all folds but one, instead of features."""
+    """Judge by networks that learned from other folds, instead of features."""
     threshold: float | None = None
     """Score from which on a label is listed; else where confident learning draws the line."""
 
@@ -89,7 +89,7 @@ def audit(project: Project, asked: Asked, progress: Progress = QUIET) -> AuditRe
     with progress.task("judging labels", TIMES * count, "labels") as task:
         said, beside = out_of_fold(features[:count], data.labels, data.folds, features[count:], task.advance)
     if asked.retrain:
-        said = retrained(project, data, progress)
+        said = calibrated(retrained(project, data, progress), data.labels)
     scores = judge(data.labels, said, asked.threshold)
     conflicting = of_conflicts(disputes, {int(o.id): p for o, p in zip(others, beside, strict=True)}, data.classes)
     found = [*_of_images(data, scores, features[:count]), *conflicting]
