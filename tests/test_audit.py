@@ -136,6 +136,15 @@ def test_a_label_is_judged_by_what_was_learned_elsewhere() -> None:
     assert judge(labels, said, threshold=0.0).flagged.all()
 
 
+def test_probabilities_hold_where_labels_are_few() -> None:
+    """Of ten labels a class and many features a discriminant is sure of nearly all, and wrong half the time."""
+    rng = np.random.default_rng(0)
+    labels, folds = np.repeat(np.arange(10), 10), np.tile(np.arange(5), 20)
+    features = rng.normal(size=(100, 2000)) + 0.12 * rng.normal(size=(10, 2000))[labels]
+    said, _ = out_of_fold(features.astype(np.float32), labels, folds, np.zeros((0, 2000), np.float32))
+    assert said.max(1).mean() == pytest.approx((said.argmax(1) == labels).mean(), abs=0.15)
+
+
 def by_person(image: int, class_id: int, moment: datetime) -> Answer:
     """What somebody says in Label Studio."""
     return Answer(f"p{image}", AnnotationOrigin.LABEL_STUDIO, image, AnnotationState.ACTIVE, class_id, moment)
@@ -253,6 +262,29 @@ def test_the_command_lists_the_worst_and_writes_a_page(mixed: Mixed, cli: Cli) -
     assert "http" not in text.replace("http-equiv", "")
     said = cli("audit", "--project", project.root, check=True)
     assert "48 labels audited" in said.out
+    assert "probably wrong" in said.out
+    assert ran.json["kappa"] > 0.5
+    assert "label more first" not in said.out
+
+
+def test_a_list_of_all_labels_calls_none_wrong(mixed: Mixed, cli: Cli) -> None:
+    """What was asked for is what is said, on the page, too."""
+    project, _ = mixed
+    page = project.root / "audit.html"
+    ran = cli("audit", "--threshold", 0, "-o", page, "--project", project.root, check=True)
+    assert "48 score 0 or more" in ran.out
+    assert "Labels that score 0 or more" in page.read_text()
+    assert "probably wrong" not in ran.out + page.read_text()
+
+
+def test_an_audit_that_knows_too_little_says_so(make_project: Callable[..., Project], cli: Cli, tmp_path: Path) -> None:
+    """Pictures that nothing tells apart, dealt into two folders."""
+    project = make_project(*CLASSES, **TRAINING)
+    for seed in range(24):
+        place(tmp_path / "in", CLASSES[seed % 2], encoded(coloured(0, seed), quality=92))
+    import_folder(project, tmp_path / "in", labels=True)
+    assert cli("audit", "--json", "--project", project.root, check=True).json["kappa"] < 0.5
+    assert "label more first" in cli("audit", "--project", project.root, check=True).out
 
 
 def test_too_few_labels_and_contrary_wishes_are_told(project: Project, cli: Cli) -> None:

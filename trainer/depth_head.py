@@ -133,7 +133,7 @@ def _taken(pixels: Pixels, rows: Tensor) -> Pixels:
 def spread_as(head: DepthHead, own: Tensor, others: Tensor, known: Tensor) -> Tensor:
     """Let the head's outputs, `own`, (N, classes), spread as widely over the `known` as `others` do; gives them so.
 
-    A discriminant's are wider than a softmax's by far, and no temperature is looked for so far away.
+    A discriminant's are wider than a softmax's by far, and temperatures are held to lie near 1.
     """
     ratio = _spread(others[:, known]) / max(_spread(own[:, known]), 1e-12)
     with torch.no_grad():

@@ -21,6 +21,8 @@ T = TypeVar("T")
 _BATCH, _GPU_BATCH = 64, 128
 _PRIOR_SPREAD = 0.5
 """Of log temperature: on a handful of images, all of them right, the fit alone would claim certainty."""
+_TEMPERATURES = 0.1, 1000.0
+"""That are looked for. A softmax's lie near 1, those of a discriminant on few images between 10 and 200."""
 _SURE_SHARE = 0.95
 """Share of validation images that count as inside: the other twentieth is the price of finding what lies outside."""
 _FEWEST_FOR_OUTSIDE = 20
@@ -166,7 +168,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         fit = functional.cross_entropy(logits.double() / math.exp(log_temperature), labels, reduction="sum").item()
         return fit + 0.5 * (log_temperature / _PRIOR_SPREAD) ** 2
 
-    low, high = math.log(0.1), math.log(10.0)
+    low, high = map(math.log, _TEMPERATURES)
     ratio = (math.sqrt(5) - 1) / 2
     for _ in range(60):
         left, right = high - ratio * (high - low), low + ratio * (high - low)
