@@ -2,12 +2,13 @@
 
 import csv
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from curate import runs
 from curate.evaluating import Evaluation, evaluation
 from curate.project import Project
 from curate.share import Share
@@ -120,12 +121,15 @@ class Comparison:
 
 
 def compare(project: Project, first: str, second: str) -> Comparison:
-    """Compare two runs. Raises DatasetError where they are one, or have no image in common, and WeightsError."""
+    """Compare two runs, by what their classes count as today: one may have been renamed or merged between them.
+
+    Raises DatasetError where they are one, or have no image in common, and WeightsError.
+    """
     if first == second:
         raise DatasetError(f"{first} is one run; name two that differ")
     left, right = evaluation(project, first), evaluation(project, second)
-    answers = {one.run: _said(one) for one in (left, right)}
-    mine, theirs = answers[left.run], answers[right.run]
+    with project.database.read() as session:
+        mine, theirs = (_said(one, _names(session, one)) for one in (left, right))
     common = sorted(mine.keys() & theirs.keys())
     if not common:
         raise DatasetError(
@@ -157,11 +161,16 @@ def mcnemar(only_first: int, only_second: int) -> float:
     return min(1.0, 2 * tail / (1 << of))
 
 
-def _said(found: Evaluation) -> dict[str, tuple[str, Said]]:
+def _names(session: Session, found: Evaluation) -> list[str]:
+    """Names of a run's classes today; that of one that was removed is the old one."""
+    now = runs.names_now(session, runs.choose(session, found.run, []))
+    return [name or old for name, old in zip(now, found.classes, strict=True)]
+
+
+def _said(found: Evaluation, names: Sequence[str]) -> dict[str, tuple[str, Said]]:
     """Labels and answers by the SHA-256 of the images."""
-    names = found.classes
     return {
-        sha256: (names[label], Said(names[answer], float(score), bool(label == answer)))
+        sha256: (names[label], Said(names[answer], float(score), names[label] == names[answer]))
         for sha256, label, answer, score in zip(found.sha256, found.labels, found.answers, found.scores, strict=True)
     }
 

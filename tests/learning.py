@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.pictures import coloured, encoded
 from trainer.manifest import TRAIN, VALIDATION, Item, Manifest
 from trainer.options import TrainOptions
+from trainer.watch import Silent
 
 ARCH = "squeezenet1_1"
 
@@ -35,3 +36,14 @@ def options(**more: object) -> TrainOptions:
         **more,
     }
     return TrainOptions(**values)  # type: ignore[arg-type]
+
+
+class Heard(Silent):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, message: str) -> None:
+        """Keep it."""
+        self.lines.append(message)

@@ -15,9 +15,7 @@ from curate.audit.annotators import annotators
 from curate.audit.asking import decisions
 from curate.audit.audit import Asked, AuditReport, audit
 from curate.audit.findings import Kind, of_outliers
-from curate.audit.kept import FOLDER
 from curate.audit.labelled import labelled_keepers
-from curate.audit.retrained import retrained
 from curate.audit.scores import judge, out_of_fold
 from curate.dedup.search import dedup
 from curate.ingest.folder import import_folder
@@ -29,7 +27,6 @@ from db.models import AnnotationOrigin, AnnotationState, Image, Label, ReviewRea
 from tests.conftest import CLASSES, Cli
 from tests.learning import ARCH
 from tests.pictures import coloured, encoded
-from tests.test_forget import out
 from tests.test_labels import GREEN, RED, add_image
 from tests.test_policy import ANN, BOB, CAT, answer, labelled
 
@@ -137,6 +134,15 @@ def test_a_label_is_judged_by_what_was_learned_elsewhere() -> None:
     assert np.flatnonzero(judged.flagged).tolist() == [7]
     assert judged.wrong.argmax() == 7
     assert judge(labels, said, threshold=0.0).flagged.all()
+
+
+def test_probabilities_hold_where_labels_are_few() -> None:
+    """Of ten labels a class and many features a discriminant is sure of nearly all, and wrong half the time."""
+    rng = np.random.default_rng(0)
+    labels, folds = np.repeat(np.arange(10), 10), np.tile(np.arange(5), 20)
+    features = rng.normal(size=(100, 2000)) + 0.12 * rng.normal(size=(10, 2000))[labels]
+    said, _ = out_of_fold(features.astype(np.float32), labels, folds, np.zeros((0, 2000), np.float32))
+    assert said.max(1).mean() == pytest.approx((said.argmax(1) == labels).mean(), abs=0.15)
 
 
 def by_person(image: int, class_id: int, moment: datetime) -> Answer:
@@ -256,6 +262,29 @@ def test_the_command_lists_the_worst_and_writes_a_page(mixed: Mixed, cli: Cli) -
     assert "http" not in text.replace("http-equiv", "")
     said = cli("audit", "--project", project.root, check=True)
     assert "48 labels audited" in said.out
+    assert "probably wrong" in said.out
+    assert ran.json["kappa"] > 0.5
+    assert "label more first" not in said.out
+
+
+def test_a_list_of_all_labels_calls_none_wrong(mixed: Mixed, cli: Cli) -> None:
+    """What was asked for is what is said, on the page, too."""
+    project, _ = mixed
+    page = project.root / "audit.html"
+    ran = cli("audit", "--threshold", 0, "-o", page, "--project", project.root, check=True)
+    assert "48 score 0 or more" in ran.out
+    assert "Labels that score 0 or more" in page.read_text()
+    assert "probably wrong" not in ran.out + page.read_text()
+
+
+def test_an_audit_that_knows_too_little_says_so(make_project: Callable[..., Project], cli: Cli, tmp_path: Path) -> None:
+    """Pictures that nothing tells apart, dealt into two folders."""
+    project = make_project(*CLASSES, **TRAINING)
+    for seed in range(24):
+        place(tmp_path / "in", CLASSES[seed % 2], encoded(coloured(0, seed), quality=92))
+    import_folder(project, tmp_path / "in", labels=True)
+    assert cli("audit", "--json", "--project", project.root, check=True).json["kappa"] < 0.5
+    assert "label more first" in cli("audit", "--project", project.root, check=True).out
 
 
 def test_too_few_labels_and_contrary_wishes_are_told(project: Project, cli: Cli) -> None:
@@ -268,25 +297,3 @@ def test_too_few_labels_and_contrary_wishes_are_told(project: Project, cli: Cli)
         ran = cli("audit", *arguments, "--project", project.root)
         assert (ran.code, ran.out, ran.err.count("\n")) == (2, "", 1)
         assert words in ran.err
-
-
-def test_networks_trained_without_a_fold_judge_it(make_project: Callable[..., Project], tmp_path: Path) -> None:
-    """Probabilities of every label, by five runs that are kept until one of their images is forgotten."""
-    project = make_project("Red", "Green", **TRAINING)
-    for index, name in enumerate(("Red", "Green")):
-        for seed in range(6):
-            place(tmp_path / "in", name, encoded(coloured(index, seed), quality=92))
-    import_folder(project, tmp_path / "in", labels=True)
-    with project.database.read() as session:
-        data = labelled_keepers(project, session)
-    said = retrained(project, data)
-    assert said.shape == (12, 2)
-    assert np.allclose(said.sum(axis=1), 1)
-    folders = sorted((project.private / FOLDER).iterdir())
-    assert len(folders) == 5
-    before = [(folder / "run.json").stat().st_mtime_ns for folder in folders]
-    assert (retrained(project, data) == said).all()
-    assert [(folder / "run.json").stat().st_mtime_ns for folder in folders] == before
-    assert audit(project, Asked(retrain=True)).by == "networks trained without them"
-    out(project, int(data.items[0].id))
-    assert not (project.private / FOLDER).exists()

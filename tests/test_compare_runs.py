@@ -17,6 +17,7 @@ from curate.studio import Environment
 from db.errors import DatasetError
 from tests.conftest import Cli
 from tests.judging import fill, number_of, pretend
+from tests.test_classes import change
 
 Answers = dict[str, tuple[str, str]]
 
@@ -85,6 +86,22 @@ def test_only_images_of_both_count(project: Project, hashes: list[str]) -> None:
     found = compare(project, "one", "two")
     assert sorted(one.sha256 for one in found.asked) == [hashes[2], *hashes[6:10]]
     assert (found.relabelled, found.learned, found.copies) == (1, 2, 0)
+
+
+def test_a_class_that_was_renamed_or_merged_between_runs_is_one(
+    make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    """Runs are compared by what their classes are called today; of a merged one an answer by either name is right."""
+    project = make_project("Red", "Pink", "Blue")
+    hashes = sorted(fill(project, tmp_path / "in", {"Red": 8, "Pink": 1, "Blue": 1})["Red"])
+    pretend(project, "one", answers(hashes, {0, 1}) | {hashes[7]: ("Red", "Pink")})
+    project = change(change(project, "merge", "Pink", into="Red"), "rename", "Red", into="Crimson")
+    pretend(project, "two", {sha256: ("Crimson", "Blue" if sha256 == hashes[1] else "Crimson") for sha256 in hashes})
+    found = compare(project, "one", "two")
+    assert (len(found.asked), found.relabelled) == (8, 0)
+    assert (found.both_right, len(found.only_first), len(found.only_second), found.both_wrong) == (6, 0, 1, 1)
+    only = found.only_second[0]
+    assert (only.label, only.first.answer, only.second.answer) == ("Crimson", "Blue", "Crimson")
 
 
 def test_copies_of_what_was_learned_from_are_left_out(project: Project, hashes: list[str]) -> None:

@@ -1,13 +1,16 @@
 """`trainer.depth_head`: what a run answers by when it has learned, from several depths or from its last layer."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from tests.learning import make_manifest, options
+from tests.learning import Heard, make_manifest, options
 from trainer import network
 from trainer.augment import to_input
 from trainer.batches import cached_side, load
@@ -17,26 +20,17 @@ from trainer.depths import Depths
 from trainer.evaluate import Precision, outputs_of
 from trainer.explain import explain
 from trainer.finish import Final, finished
-from trainer.manifest import Manifest
+from trainer.manifest import VALIDATION, Manifest
 from trainer.onnx_export import export_onnx
 from trainer.predict import Predictor, read_run, read_validation
 from trainer.run import train
 from trainer.teacher import Teacher
-from trainer.watch import SILENT, Silent
+from trainer.watch import SILENT
 
 CPU = torch.device("cpu")
 PLAIN = Precision(CPU, bfloat16=False)
-
-
-class Heard(Silent):
-    """Keeps what is said."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-
-    def say(self, message: str) -> None:
-        """Keep it."""
-        self.lines.append(message)
+WITHOUT = 2
+"""Of three classes the one without an image to learn from."""
 
 
 class TwoWays(nn.Module):
@@ -117,11 +111,13 @@ def test_a_head_reads_as_many_features_as_the_last_blocks_have(arch: str) -> Non
     assert set(model.state_dict()) <= set(head.tensors())
 
 
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
-    """A run that answers by several depths."""
+@pytest.fixture(scope="module", params=[("Red", "Green"), ("Red", "Green", "Blue")], ids=["two classes", "one without"])
+def learned(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    """A run that answers by several depths; also where a third class has no image to learn from, as in early rounds."""
     folder = tmp_path_factory.mktemp("learned")
-    manifest = make_manifest(folder / "pictures")
+    manifest = make_manifest(folder / "pictures", request.param)
+    items = tuple(item for item in manifest.items if item.split == VALIDATION or item.label != WITHOUT)
+    manifest = replace(manifest, items=items)
     train(manifest, options(epochs=5), folder / "run", folder / "cache")
     assert read_run(folder / "run")["depths"] is not None
     return folder, manifest
@@ -138,6 +134,15 @@ def test_a_run_loaded_again_answers_as_it_did_at_its_end(learned: tuple[Path, Ma
     assert features.shape[1] == read_run(folder / "run")["depths"]["features"]
 
 
+def test_a_class_without_images_is_never_answered(learned: tuple[Path, Manifest]) -> None:
+    """All others are, and whatever is said of it is a number."""
+    folder, _ = learned
+    kept, run = read_validation(folder / "run"), read_run(folder / "run")
+    assert set(kept.logits.argmax(1).tolist()) == {0, 1}
+    assert bool(functional.softmax(kept.logits / run["temperature"], dim=1).log().isfinite().all())
+    assert math.isfinite(run["temperature"] + run["trust"]["ece_before"] + run["trust"]["ece_after"])
+
+
 def pixels_of(manifest: Manifest, folder: Path) -> Pixels:
     """The images held out, decoded."""
     return load(manifest, options(), folder / "cache", CPU, SILENT).validation
@@ -149,6 +154,9 @@ def test_such_an_answer_is_explained_by_the_last_map_that_is_read(learned: tuple
     predictor = Predictor.load(folder / "run", "cpu", "torch")
     found = explain(predictor, pixels_of(manifest, folder)[:2], [None, None])
     assert all(one.evidence.max() == 1 or one.difference.max() == 1 for one in found)
+    every = range(len(manifest.classes))
+    asked = explain(predictor, pixels_of(manifest, folder)[: len(every)], [None for _ in every], towards=every)
+    assert all(np.isfinite([one.evidence, one.difference]).all() for one in asked)
 
 
 def test_such_a_run_is_served_and_exported_and_teaches(learned: tuple[Path, Manifest], tmp_path: Path) -> None:

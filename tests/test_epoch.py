@@ -6,23 +6,18 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from tests.learning import make_manifest, options
 from trainer import network, recipes
-from trainer.batches import cached_side, load
+from trainer.batches import cached_side
 from trainer.compiling import learned_through
-from trainer.epoch import train_epoch
-from trainer.errors import TrainerError
 from trainer.evaluate import Precision
 from trainer.manifest import Manifest
-from trainer.optimise import EMA, make_optimizer, step_unless
-from trainer.parallel import Crew
+from trainer.optimise import make_optimizer, step_unless
 from trainer.recipes import FAST
 from trainer.recording import Recorded
 from trainer.run import train
-from trainer.state import State
-from trainer.watch import SILENT
 
 CPU = torch.device("cpu")
 STEADY = replace(FAST, batch_size=8, mixup=0.0, cutmix=0.0)
@@ -31,51 +26,6 @@ STEADY = replace(FAST, batch_size=8, mixup=0.0, cutmix=0.0)
 @pytest.fixture
 def manifest(tmp_path: Path) -> Manifest:
     return make_manifest(tmp_path / "pictures")
-
-
-class Short(nn.Module):
-    """A network without dropout and batch norms, on a device whose memory holds so many pictures at a time."""
-
-    def __init__(self, room: int) -> None:
-        super().__init__()
-        self.room = room
-        self.features = nn.Conv2d(3, 4, 5, stride=4)
-        self.classifier = nn.Linear(4, 2)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Run out of memory, or answer."""
-        if len(images) > self.room:
-            raise torch.OutOfMemoryError
-        answer: Tensor = self.classifier(self.features(images).relu().mean((2, 3)))
-        return answer
-
-
-def one_epoch(manifest: Manifest, folder: Path, room: int) -> tuple[State, float]:
-    """Learn for one epoch on a device of little memory."""
-    wanted = options(recipe=STEADY)
-    torch.manual_seed(0)
-    model = Short(room)
-    optimizer = make_optimizer(model, {"classifier.weight", "classifier.bias"}, wanted.recipe)
-    state = State(model, model, optimizer, EMA(model, wanted.recipe.ema_decay), classes=2, epoch=1)
-    data = load(manifest, wanted, folder / "cache", CPU, SILENT)
-    return state, train_epoch(state, data, wanted, Precision(CPU, bfloat16=False), SILENT, Crew())
-
-
-def test_where_memory_is_short_a_batch_is_learned_from_in_parts(manifest: Manifest, tmp_path: Path) -> None:
-    """Quarters of a batch give the step that all of it at once gives."""
-    whole, loss = one_epoch(manifest, tmp_path, room=8)
-    parted, parted_loss = one_epoch(manifest, tmp_path, room=2)
-    assert (whole.parts, parted.parts) == (1, 4)
-    assert parted_loss == pytest.approx(loss)
-    assert parted.steps == whole.steps
-    for ours, theirs in zip(parted.network.parameters(), whole.network.parameters(), strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-5)
-
-
-def test_memory_too_short_for_two_pictures_is_told(manifest: Manifest, tmp_path: Path) -> None:
-    """With what to do about it."""
-    with pytest.raises(TrainerError, match=r"too little memory for squeezenet1_1 at 32 pixels.* smaller --size"):
-        one_epoch(manifest, tmp_path, room=1)
 
 
 @pytest.mark.parametrize("name", ["fast", "article"])

@@ -103,6 +103,7 @@ def test_the_command_replays_the_whole_pool(ready: Project, here: Cli) -> None:
     rights = {round(one["accuracy"] * 3 * HELD_OUT, 6) for one in found["curves"]}
     assert all(right.is_integer() and 0 <= right <= 3 * HELD_OUT for right in rights)
     assert {one["accuracy"] for one in found["curves"] if one["labels"] == 36} == {found["whole"]}
+    assert found["wholes"] == [{"seed": seed, "accuracy": found["whole"]} for seed in (1, 2)]
     assert [one["strategy"] for one in found["saved"]] == list(STRATEGIES)
     assert all(one["reached"] == 2 for one in found["saved"])
     control = next(one for one in found["saved"] if one["strategy"] == "random")
@@ -151,7 +152,7 @@ def test_a_simulation_that_was_killed_goes_on(ready: Project, cli: Cli, here: Cl
     shutil.rmtree(kept)
     killed = cli(*command, env={"CURATE_FAULT": "curve.kept:2"})
     assert killed.code == -signal.SIGKILL
-    assert len(list(kept.glob("*.json"))) == 3  # with what all labels give
+    assert len(list(kept.glob("*.json"))) == 4  # with what all labels give, for each seed
     resumed = here(*command, "--json")
     assert "2 of 6 curves are there from before" in resumed.err
     assert resumed.json == straight

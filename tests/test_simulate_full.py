@@ -56,7 +56,7 @@ def test_every_round_trains_the_network(ready: Project, monkeypatch: pytest.Monk
         curve = report.curves[name][1]
         assert curve.labels == (3, 23, 3 * TRAIN)
         assert all((right * 3 * HELD_OUT).is_integer() for right in curve.accuracy)
-        assert curve.accuracy[-1] == report.whole
+        assert curve.accuracy[-1] == report.wholes[1]
         assert sorted(report.orders[name][1]) == sorted(sides(ready)[Side.TRAIN])
     with ready.database.read() as session:
         assert session.scalar(select(func.count()).select_from(Run)) == 0
@@ -65,6 +65,17 @@ def test_every_round_trains_the_network(ready: Project, monkeypatch: pytest.Monk
     seen.clear()
     assert simulate(ready, ASKED).curves == report.curves
     assert seen == []
+
+
+def test_each_seed_learns_from_all_labels_itself(ready: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once, for all its strategies, which reach what they are measured by; no round is left of any seed."""
+    seen = trainings(monkeypatch)
+    report = simulate(ready, Asked(("margin",), seeds=2, batch=3 * TRAIN, mode="full"))
+    assert sorted(seen) == [3, 3, 3 * TRAIN, 3 * TRAIN]
+    for seed in (1, 2):
+        assert {report.curves[name][seed].accuracy[-1] for name in report.curves} == {report.wholes[seed]}
+    assert all(one.reached == 2 for one in report.saved)
+    assert not list((ready.private / FOLDER / ROUNDS).rglob("*.npz"))
 
 
 def test_a_full_simulation_that_was_killed_goes_on_with_the_next_round(

@@ -37,10 +37,19 @@ def test_intervals_are_students_over_seeds_and_paired() -> None:
     ahead = against_random(curves, "margin", 1)
     assert (ahead.value, ahead.spread) == pytest.approx((0.1, 0.0))
     assert f"{ahead:+}" == "+0.100 ±0.000"
-    report = {one.strategy: one for one in saved(curves, 20, 0.71)}
+    report = {one.strategy: one for one in saved(curves, 20, {1: 0.71, 2: 0.71})}
     assert (report["margin"].reached, report["random"].reached) == (1, 1)
     assert report["margin"].share is report["margin"].less is None
-    report = {one.strategy: one for one in saved(curves, 20, 0.51)}
+    report = {one.strategy: one for one in saved(curves, 20, {1: 0.51, 2: 0.51})}
     assert report["random"].share is not None
     assert report["margin"].less is not None
     assert report["margin"].less.value > 0
+
+
+def test_a_seed_is_measured_by_what_all_labels_give_with_it() -> None:
+    """One that is lucky with all labels leaves the others within reach."""
+    curves = {"random": {1: curve(0.5, 0.7, 0.9), 2: curve(0.5, 0.7, 0.85)}}
+    (found,) = saved(curves, 30, {1: 0.9, 2: 0.85})
+    assert found.reached == 2
+    assert found.share is not None
+    assert saved(curves, 30, {1: 0.9, 2: 0.9})[0].share is None

@@ -88,28 +88,41 @@ def solve(
 ) -> tuple[DepthHead, Tensor, Tensor] | None:
     """Solve for a head on the train side; gives it, and of images for a bank their features, (N, D), and labels, (N,).
 
-    None for a network without maps or with maps that are no numbers, or where a class has no images.
+    None for a network without maps, or with maps that are no numbers.
     """
     depths = depths_of(network, data.train, size, precision)
-    if not depths.raised or len(torch.unique(data.train_labels)) < classes:
+    if not depths.raised:
         return None
     rows = sample(data.train_labels, max(1, _MOST_NUMBERS // depths.features))
     watcher.begin("reading depths", len(rows))
     features = deep_features(network, _taken(data.train, rows), size, precision, depths=depths, watcher=watcher)
     if not bool(features.isfinite().all()):
         return None
-    solved = Discriminant().learn(features.numpy(), data.train_labels[rows].numpy())
     head = DepthHead(network, depths, classes).to(precision.device)
+    _learn(head, features, data.train_labels[rows])
+    kept = sample(data.train_labels[rows])
+    return head, pooled(head.scaled(features[kept].to(precision.device))).cpu(), data.train_labels[rows[kept]]
+
+
+def _learn(head: DepthHead, features: Tensor, labels: Tensor) -> None:
+    """Solve for the classes that have images; one that has none, as in early rounds, is never answered.
+
+    Zero weights give it the same output everywhere: the lowest of all that others have here. That is below the best of
+    any image, for the weights of all images together are zero, too; and no farther, so that its logarithm is a number.
+    """
+    known, counted = torch.unique(labels, return_inverse=True)
+    solved = Discriminant().learn(features.numpy(), counted.numpy())
+    weights = np.zeros((len(head.answer.bias), features.shape[1]))
+    bias = np.full(len(weights), solved.outputs(features.numpy()).min())
+    weights[known], bias[known] = solved.weights.T, solved.bias
     with torch.no_grad():
         for tensor, values in (
             (head.mean, solved.mean),
             (head.spread, solved.spread),
-            (head.answer.weight, solved.weights.T),
-            (head.answer.bias, solved.bias),
+            (head.answer.weight, weights),
+            (head.answer.bias, bias),
         ):
             tensor.copy_(torch.from_numpy(np.ascontiguousarray(values, np.float32)))
-    kept = sample(data.train_labels[rows])
-    return head, pooled(head.scaled(features[kept].to(precision.device))).cpu(), data.train_labels[rows[kept]]
 
 
 def _taken(pixels: Pixels, rows: Tensor) -> Pixels:
@@ -117,12 +130,12 @@ def _taken(pixels: Pixels, rows: Tensor) -> Pixels:
     return pixels if len(rows) == len(pixels) else pixels[rows.numpy()]
 
 
-def spread_as(head: DepthHead, own: Tensor, others: Tensor) -> Tensor:
-    """Let the head's outputs, `own`, (N, classes), spread as widely over the classes as `others` do; gives them so.
+def spread_as(head: DepthHead, own: Tensor, others: Tensor, known: Tensor) -> Tensor:
+    """Let the head's outputs, `own`, (N, classes), spread as widely over the `known` as `others` do; gives them so.
 
-    A discriminant's are wider than a softmax's by far, and no temperature is looked for so far away.
+    A discriminant's are wider than a softmax's by far, and temperatures are held to lie near 1.
     """
-    ratio = _spread(others) / max(_spread(own), 1e-12)
+    ratio = _spread(others[:, known]) / max(_spread(own[:, known]), 1e-12)
     with torch.no_grad():
         head.answer.weight.mul_(ratio)
         head.answer.bias.mul_(ratio)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainer.augment import to_input
 from trainer.cache import Pixels
-from trainer.evaluate import Precision, squares_of
+from trainer.evaluate import Precision, in_batches
 from trainer.maps import as_map, has_places
 from trainer.watch import SILENT, Watcher
 
@@ -85,8 +85,11 @@ def depths_of(network: nn.Module, pixels: Pixels, size: int, precision: Precisio
     """Choose what to read by the first few of some squares, (N, side, side, 3) bytes."""
     network.eval()
     with torch.inference_mode(), precision.autocast():
-        batch = next(squares_of(pixels[:_LOOKED_AT], precision.device))
-        return Depths.of(network, to_input(batch, size).contiguous(memory_format=torch.channels_last))
+
+        def look(batch: Tensor) -> Depths:
+            return Depths.of(network, to_input(batch, size).contiguous(memory_format=torch.channels_last))
+
+        return next(in_batches(look, pixels[:_LOOKED_AT], precision.device))
 
 
 def deep_features(
@@ -104,13 +107,17 @@ def deep_features(
     """
     depths = depths or depths_of(network, pixels, size, precision)
     network.eval()
+
+    def read(batch: Tensor) -> Tensor:
+        images = to_input(batch, size).contiguous(memory_format=torch.channels_last)
+        both = depths.read(network, torch.cat([images, images.flip(3)]))
+        return both.view(2, len(batch), -1).mean(0).cpu()
+
     found = []
     with torch.inference_mode(), precision.autocast():
-        for batch in squares_of(pixels, precision.device, batch_size):
-            images = to_input(batch, size).contiguous(memory_format=torch.channels_last)
-            both = depths.read(network, torch.cat([images, images.flip(3)]))
-            found.append(both.view(2, len(batch), -1).mean(0).cpu())
-            watcher.advance(len(batch))
+        for some in in_batches(read, pixels, precision.device, batch_size):
+            found.append(some)
+            watcher.advance(len(some))
     return torch.cat(found)
 
 

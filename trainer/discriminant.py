@@ -14,6 +14,9 @@ twenty labels flipped, 0.1, 0.3 and 0.6 gave an average precision of 0.93, 0.95 
 FARTHEST = 8.0
 """Standard deviations from the mean beyond which a feature counts no more: one that was nearly constant in all images
 that were learned from would else decide alone wherever it is not."""
+_ROUNDING = 1e-5
+"""Spread of a feature, as a share of its mean, that is none: what a dead channel gives differs by rounding alone. That
+is another in ONNX Runtime, and made as large as what tells classes apart it decided there."""
 
 
 class Discriminant:
@@ -25,7 +28,7 @@ class Discriminant:
     def learn(self, features: NDArray[np.float32], labels: NDArray[np.int64]) -> Self:
         """Learn from features, (N, D), and labels, (N,), counted in classes that all have some."""
         self.mean, spread = features.mean(axis=0), features.std(axis=0)
-        self.spread = np.where(spread > 0, spread, 1)
+        self.spread = np.where(spread > _ROUNDING * np.abs(self.mean), spread, 1)
         scaled = self._scaled(features)
         counts = np.bincount(labels)
         means = np.stack([scaled[labels == label].mean(axis=0) for label in range(len(counts))])

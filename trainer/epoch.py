@@ -46,11 +46,13 @@ def train_epoch(
         pixels, labels = data.batch(crew.own(rows), precision.device)
         images = vary(pixels, size, options.recipe, generator)
         images, targets = mix(images, labels, state.classes, options.recipe, generator)
-        if state.teacher is not None:
-            targets = state.teacher.targets(images)
         # What a process adds to the mean over processes is its part of the batch's mean.
         weight = len(labels) * crew.size / len(rows)
+        parts = state.parts
         _learn(state, images.contiguous(memory_format=torch.channels_last), targets, weight, options, precision, tally)
+        if state.parts > parts:
+            short = f"{precision.device} has too little memory for batches of {len(labels)}"
+            watcher.say(f"{short}: gradients are added up over {state.parts} parts of each, which takes longer")
         seen += len(rows)
         watcher.advance(len(rows))
         if precision.device.type == "cpu":  # where looking costs no waiting
@@ -127,7 +129,8 @@ def _gradients(
     """Leave the gradients of the batch's mean loss, times `weight`, in the parameters; gives that loss itself."""
     state.optimizer.zero_grad(set_to_none=True)
     total = torch.zeros((), device=images.device)
-    for part, target in zip(images.chunk(state.parts), targets.chunk(state.parts), strict=True):
+    for part, told in zip(images.chunk(state.parts), targets.chunk(state.parts), strict=True):
+        target = told if state.teacher is None else state.teacher.targets(part)
         with precision.autocast():
             outputs = state.forward(part)
         loss = _loss(outputs.float(), target, state, options)

@@ -1,9 +1,10 @@
 """How good a network is on images it did not learn from, and how far its scores can be believed."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,11 +13,16 @@ from torch.nn import functional
 
 from trainer.augment import to_input
 from trainer.cache import Pixels
+from trainer.errors import TrainerError
 from trainer.network import head_names
+
+T = TypeVar("T")
 
 _BATCH, _GPU_BATCH = 64, 128
 _PRIOR_SPREAD = 0.5
 """Of log temperature: on a handful of images, all of them right, the fit alone would claim certainty."""
+_TEMPERATURES = 0.1, 1000.0
+"""That are looked for. A softmax's lie near 1, those of a discriminant on few images between 10 and 200."""
 _SURE_SHARE = 0.95
 """Share of validation images that count as inside: the other twentieth is the price of finding what lies outside."""
 _FEWEST_FOR_OUTSIDE = 20
@@ -53,28 +59,52 @@ def outputs_of(
 ) -> tuple[Tensor, Tensor]:
     """Raw outputs, as `logits_of` gives them, and features, (N, D): what the last layer sees, averaged over its map."""
     network.eval()
-    found = []
     with torch.inference_mode(), precision.autocast(), features_of(network) as features:
-        for batch in squares_of(pixels, precision.device, batch_size):
+
+        def answer(batch: Tensor) -> list[Tensor]:
+            features.clear()  # a pass that ran out of memory may have left some
             images = to_input(batch, size).contiguous(memory_format=torch.channels_last)
             outputs = network(torch.cat([images, images.flip(3)]) if mirror else images)
             both = (t.float().view(1 + mirror, len(batch), -1).mean(0) for t in (outputs, features.pop()))
-            found.append([_home(t) for t in both])
+            return [_home(t) for t in both]
+
+        found = list(in_batches(answer, pixels, precision.device, batch_size))
     if precision.device.type == "cuda":
         torch.cuda.synchronize(precision.device)
     logits, seen = zip(*found, strict=True)
     return torch.cat(logits), torch.cat(seen)
 
 
-def squares_of(pixels: Pixels, device: torch.device, batch_size: int | None = None) -> Iterator[Tensor]:
-    """Squares, (N, side, side, 3) bytes, batch by batch on a device: a GPU gets one while it computes another."""
-    on_gpu = device.type == "cuda"
-    size = batch_size or (_GPU_BATCH if on_gpu else _BATCH)
-    for start in range(0, len(pixels), size):
-        some = pixels[start : start + size]
-        batch = torch.empty(some.shape, dtype=torch.uint8, pin_memory=on_gpu)
-        np.copyto(batch.numpy(), some)
-        yield batch.to(device, non_blocking=True)
+def in_batches(
+    ask: Callable[[Tensor], T], pixels: Pixels, device: torch.device, batch_size: int | None = None
+) -> Iterator[T]:
+    """Ask about squares, (N, side, side, 3) bytes, batch by batch: a GPU gets one while it computes another.
+
+    Where its memory is short, by halves of a batch from then on, and again: that changes no answer. Raises TrainerError
+    where there is too little for a single square.
+    """
+    size = batch_size or (_GPU_BATCH if device.type == "cuda" else _BATCH)
+    start = 0
+    while start < len(pixels):
+        some, found = pixels[start : start + size], None
+        # What comes next, after it and not in an `except`: the error holds on to all that the pass had in memory.
+        with suppress(torch.OutOfMemoryError):
+            found = ask(_on_device(some, device))
+        if found is not None:
+            start += len(some)
+            yield found
+        elif len(some) == 1:
+            raise TrainerError(f"{device} has too little memory for a single picture; take a smaller --size or --arch")
+        else:
+            size = len(some) // 2
+            torch.cuda.empty_cache()
+
+
+def _on_device(pixels: Pixels, device: torch.device) -> Tensor:
+    """Squares, (N, side, side, 3) bytes, on a device, without waiting for them to be there."""
+    batch = torch.empty(pixels.shape, dtype=torch.uint8, pin_memory=device.type == "cuda")
+    np.copyto(batch.numpy(), pixels)
+    return batch.to(device, non_blocking=True)
 
 
 def _home(tensor: Tensor) -> Tensor:
@@ -138,7 +168,7 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
         fit = functional.cross_entropy(logits.double() / math.exp(log_temperature), labels, reduction="sum").item()
         return fit + 0.5 * (log_temperature / _PRIOR_SPREAD) ** 2
 
-    low, high = math.log(0.1), math.log(10.0)
+    low, high = map(math.log, _TEMPERATURES)
     ratio = (math.sqrt(5) - 1) / 2
     for _ in range(60):
         left, right = high - ratio * (high - low), low + ratio * (high - low)

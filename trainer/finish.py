@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from trainer import depth_head
@@ -47,7 +48,7 @@ def finished(network: nn.Module, data: Data, classes: int, size: int, precision:
     if solved is not None:
         head, read_of, labels_of = solved
         narrow, read = outputs_of(head, data.validation, size, precision)
-        wide = depth_head.spread_as(head, narrow, logits)
+        wide = depth_head.spread_as(head, narrow, logits, torch.unique(data.train_labels))
         if (found := score(wide, labels)).better_than(own):
             told = f"{found.accuracy:.3f} of the images held out, {own.accuracy:.3f} by the last layer alone"
             watcher.say(f"answering by several depths: {told}")

@@ -1,4 +1,4 @@
-"""What `curate audit --retrain` keeps: a folder a training, in the private folder, to go on with another time."""
+"""What `curate audit --retrain` keeps: what each network said, in the private folder, so that none is trained twice."""
 
 import shutil
 from pathlib import Path

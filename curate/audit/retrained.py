@@ -1,12 +1,14 @@
-"""Out-of-fold probabilities by whole networks: of each fold's images by one that learned from all the other folds'."""
+"""Out-of-fold outputs by whole networks: each fold's by one that neither learned from it nor was validated on it."""
 
 import hashlib
+import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from torch.nn import functional
+from numpy.typing import NDArray
 
 from curate.audit.kept import FOLDER
 from curate.audit.labelled import Labelled
@@ -14,50 +16,66 @@ from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.training import options_for
 from curate.watching import watched
+from db.errors import DatasetError
+from db.files import write_atomically
+from trainer import cache
 from trainer.discriminant import Numbers
-from trainer.errors import WeightsError
 from trainer.manifest import TRAIN, VALIDATION, Manifest
-from trainer.options import TrainOptions
-from trainer.outside import BANK_FILE
-from trainer.predict import read_run, read_validation
+from trainer.predict import Predictor
 from trainer.run import train
+
+_FEWEST_FOLDS = 3
 
 
 def retrained(project: Project, data: Labelled, progress: Progress = QUIET) -> Numbers:
-    """Train a network a fold as `[train]` of `curate.toml` says, and give what each says of its own fold, (N, K).
+    """Train a network a fold as `[train]` of `curate.toml` says, and give its outputs for its own fold, (N, K).
 
-    What was trained before is not trained again; what was stopped goes on. Raises TrainerError.
+    It is validated on another fold: by what it is to judge it would choose its epoch and its head, and agree too often.
+    What was trained before is not trained again; what was stopped goes on. Raises DatasetError where there are too few
+    labels for three folds, and TrainerError.
     """
-    place = {item.sha256: row for row, item in enumerate(data.items)}
-    found = np.zeros((len(data.items), len(data.classes)))
     every = np.unique(data.folds).tolist()
-    for fold in every:
-        sides = [VALIDATION if held else TRAIN for held in (data.folds == fold).tolist()]
-        items = tuple(replace(item, split=side) for item, side in zip(data.items, sides, strict=True))
-        manifest = Manifest(data.classes, items)
-        progress.say(f"fold {fold + 1} of {len(every)}")
-        folder = _trained(project, manifest, progress)
-        said, temperature = read_validation(folder), read_run(folder)["temperature"]
-        rows = [place[sha256] for sha256 in said.sha256]
-        found[rows] = functional.softmax(said.logits.double() / temperature, dim=1).numpy()
+    if len(every) < _FEWEST_FOLDS:
+        raise DatasetError("networks to judge by take three labelled images of a class at least; label more")
+    found = np.zeros((len(data.items), len(data.classes)))
+    for place, fold in enumerate(every):
+        # Not the next: of a class of two images, which are in folds that follow each other, one is to be learned from.
+        beside = every[(place + 2) % len(every)]
+        progress.say(f"fold {place + 1} of {len(every)}")
+        found[data.folds == fold] = _outputs(project, data, fold, beside, progress)
     return found
 
 
-def _trained(project: Project, manifest: Manifest, progress: Progress) -> Path:
-    """Give the folder of a finished run on this manifest."""
-    options = options_for(project, len(manifest.side(TRAIN)))
-    folder = project.private / FOLDER / _name(manifest, options)
+def _outputs(project: Project, data: Labelled, judged: int, beside: int, progress: Progress) -> NDArray[np.float32]:
+    """Outputs for one fold's images, (N, K), of a network that was validated on another's; kept in place of its run."""
+    sided = [
+        (replace(item, split=VALIDATION if fold == beside else TRAIN), fold)
+        for item, fold in zip(data.items, data.folds.tolist(), strict=True)
+    ]
+    mine = [item for item, fold in sided if fold == judged]
+    learned = Manifest(data.classes, tuple(item for item, fold in sided if fold != judged))
+    options = options_for(project, len(learned.side(TRAIN)))
+    told = [learned.fingerprint(), json.dumps(options.as_dict(), sort_keys=True), *(item.sha256 for item in mine)]
+    run = project.private / FOLDER / hashlib.sha256("\n".join(told).encode()).hexdigest()[:24]
+    file = run.with_suffix(".npy")
+    kept = _read(file, (len(mine), len(data.classes)))
+    if kept is not None:
+        return kept
+    pixels = project.private / "pixels"
+    with watched(progress) as shown:
+        train(learned, options, run, pixels, shown)
+        predictor = Predictor.load(run, options.device, "torch")
+        found: NDArray[np.float32] = predictor.logits(cache.load(mine, predictor.side, pixels, shown)).numpy()
+    out = io.BytesIO()
+    np.save(out, found)
+    write_atomically(file, out.getvalue())
+    shutil.rmtree(run)
+    return found
+
+
+def _read(file: Path, shape: tuple[int, int]) -> NDArray[np.float32] | None:
     try:
-        read_run(folder)
-    except WeightsError:  # not finished
-        with watched(progress) as shown:
-            train(manifest, options, folder, project.private / "pixels", shown)
-        for file in ("model.safetensors", BANK_FILE):  # what it said is all that is asked of it
-            (folder / file).unlink(missing_ok=True)
-    return folder
-
-
-def _name(manifest: Manifest, options: TrainOptions) -> str:
-    """Tell one training from another: images, labels, sides, and all that it is told."""
-    told = manifest.fingerprint() + json.dumps(options.as_dict(), sort_keys=True)
-    return hashlib.sha256(told.encode()).hexdigest()[:24]
+        found: NDArray[np.float32] = np.load(io.BytesIO(file.read_bytes()), allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # not there, or damaged: trained again
+        return None
+    return found if found.shape == shape else None

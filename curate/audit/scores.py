@@ -69,6 +69,20 @@ def _predicted(
     return _softmax(found / temperature), _softmax(beside / temperature)
 
 
+def calibrated(outputs: Numbers, labels: NDArray[np.int64]) -> Numbers:
+    """Probabilities, (N, K), from outputs of models that have not learned from the images, by one temperature for all.
+
+    It is fitted twice, as `out_of_fold` learns: the second time without the labels that are doubted by the first.
+    """
+    first = _scaled(outputs, outputs, labels)
+    believed = _believed(labels, first)
+    return _scaled(outputs, outputs[believed], labels[believed])
+
+
+def _scaled(outputs: Numbers, by: Numbers, labels: NDArray[np.int64]) -> Numbers:
+    return _softmax(outputs / fit_temperature(torch.from_numpy(by), torch.from_numpy(labels)))
+
+
 def _softmax(outputs: Numbers) -> Numbers:
     return np.asarray(functional.softmax(torch.from_numpy(outputs), dim=1).numpy(), np.float64)
 

@@ -37,7 +37,7 @@ def audit(
     ] = None,
     retrain: Annotated[
         bool,
-        typer.Option("--retrain", help="Judge by five networks trained on four fifths of the labels each: slow."),
+        typer.Option("--retrain", help="Judge by five networks, each trained without what it judges: slow."),
     ] = False,
     send: Annotated[
         bool, typer.Option("--send", help='Ask people about the findings, in the view "Review" of Label Studio.')

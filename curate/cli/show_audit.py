@@ -40,6 +40,7 @@ def labels_data(report: "AuditReport", output: Path | None, sent: "Sent | None")
         "images": report.images,
         "by": report.by,
         "agree": report.agree,
+        "kappa": report.kappa,
         "settled": report.settled,
         "annotators": [_annotator(one) for one in report.annotators],
         "file": None if output is None else str(output),
@@ -69,9 +70,11 @@ def labels(report: "AuditReport", output: Path | None, sent: "Sent | None") -> R
     kinds = report.kinds
     lines = [
         f"{report.images} labels audited by {report.by}; {report.agree:.0%} are what would be guessed unseen",
-        f"{kinds['label']} are probably wrong, {kinds['conflict']} in conflict, {kinds['outlier']} like no other",
+        f"{kinds['label']} {report.doubted}, {kinds['conflict']} in conflict, {kinds['outlier']} like no other",
         *_more(len(report.issues)),
     ]
+    if report.weak:
+        lines.append("too little is known to judge by: five in six labels on such a list were right; label more first")
     if report.settled:
         lines.append(f"{report.settled} more were decided by people who were asked")
     lines += _noisy(report.annotators)

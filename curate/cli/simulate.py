@@ -61,7 +61,8 @@ def _data(report: "SimulationReport") -> dict[str, Any]:
         "mode": report.mode,
         "pool": report.pool,
         "validation": report.validation,
-        "whole": report.whole,
+        "whole": report.whole.value,
+        "wholes": [{"seed": seed, "accuracy": accuracy} for seed, accuracy in report.wholes.items()],
         "curves": [
             {"strategy": name, "seed": seed, "labels": labels, "accuracy": accuracy}
             for name, by_seed in report.curves.items()
@@ -98,7 +99,7 @@ def _text(report: "SimulationReport") -> "RenderableType":
     from rich.text import Text
 
     from curate.cli.rows import table_of
-    from curate.simulation.summary import accuracies, against_random, mean_of, shown_rounds
+    from curate.simulation.summary import ALLOWED, accuracies, against_random, mean_of, shown_rounds
     from curate.strategies import RANDOM
 
     control = report.curves[RANDOM]
@@ -119,8 +120,8 @@ def _text(report: "SimulationReport") -> "RenderableType":
     return Group(
         Text(
             f"split {report.snapshot}: {report.pool} images to label, {report.validation} to validate on;"
-            f" {_LEARNS[report.mode]}; all labels give {report.whole:.3f}; {seeds}, ± 95 % over seeds"
+            f" {_LEARNS[report.mode]}; all labels give {report.whole}; {seeds}, ± 95 % over seeds"
         ),
         *("", right, "", ahead, "", needed),
-        Text(f"needed for {report.target:.3f}; the plot: {report.plot}"),
+        Text(f"needed for what all labels give with the same seed, less {ALLOWED:g}; the plot: {report.plot}"),
     )

@@ -82,18 +82,20 @@ def write_audit(project: Project, report: AuditReport, path: Path, progress: Pro
         known = pictures(session, [*(issue.finding.id for issue in shown), *likes])
         best = runs.best(session, [c.name for c in project.settings.classes])
     looks = Looks.by(project, None if best is None else best.name, progress)
+    name, _, what = _SECTIONS[Kind.LABEL]
+    told = {**_SECTIONS, Kind.LABEL: (name, f"Labels that {report.doubted}", what)}
     with progress.task("drawing the page", len(shown), "findings") as task:
 
         def section(kind: Kind) -> Section:
             mine = [issue for issue in shown if issue.finding.kind is kind]
             cards = _drawn((_entry(project, issue, known) for issue in mine), looks, task.advance)
-            return _section(_SECTIONS[kind], cards, report.kinds[kind.value], len(mine))
+            return _section(told[kind], cards, report.kinds[kind.value], len(mine))
 
         sections = [section(kind) for kind in Kind]
         sections.append(Section("people", "People", _PEOPLE, "annotators.html", {"people": report.annotators}))
         figures: list[tuple[str, int | str]] = [
             ("labels audited", report.images),
-            *((_SECTIONS[kind][1].casefold(), report.kinds[kind.value]) for kind in Kind),
+            *((told[kind][1].casefold(), report.kinds[kind.value]) for kind in Kind),
             ("settled by people before", report.settled),
         ]
         title = f"What to look at again in {project.settings.dataset.name}"

@@ -44,7 +44,7 @@ def mean_of(values: Sequence[float]) -> Mean:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Labels that a strategy needed for the accuracy of the whole pool, less what is allowed."""
+    """Labels that a strategy needed for the accuracy of the whole pool with the same seed, less what is allowed."""
 
     strategy: str
     reached: int
@@ -87,10 +87,13 @@ def needed(curve: Curve, accuracy: float) -> float | None:
     return float(labels[place - 1] + part * (labels[place] - labels[place - 1]))
 
 
-def saved(curves: Curves, pool: int, whole: float) -> list[Saved]:
-    """Compare all strategies by the labels they needed; `whole` is the accuracy from the whole pool."""
+def saved(curves: Curves, pool: int, wholes: Mapping[int, float]) -> list[Saved]:
+    """Compare all strategies by the labels they needed; `wholes` has the accuracy from the whole pool, by seed.
+
+    Each seed has its own to reach: by one for all, a seed that is lucky there would be out of reach for the others.
+    """
     shares = {
-        strategy: [needed(curve, whole - ALLOWED) for _, curve in sorted(by_seed.items())]
+        strategy: [needed(curve, wholes[seed] - ALLOWED) for seed, curve in sorted(by_seed.items())]
         for strategy, by_seed in curves.items()
     }
     found = []
