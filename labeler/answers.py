@@ -90,7 +90,8 @@ def _meant(dataset: Dataset, choices: Sequence[str]) -> Decision:
 
 
 def _choices(result: Any) -> list[str]:  # noqa: ANN401 - the API takes any JSON for a result, and gives it back
-    said = [(part.get("value") or {}).get("choices") for part in _parts(result) if part.get("from_name") == CONTROL]
+    values = [part.get("value") for part in _parts(result) if part.get("from_name") == CONTROL]
+    said = [value.get("choices") for value in values if isinstance(value, dict)]
     return [str(choice) for choices in said if isinstance(choices, list) for choice in choices]
 
 
