@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from curate import runs
 from curate.config import class_key
-from curate.crawl.account import account as crawl_account
+from curate.crawl.account import counted
 from curate.evaluating import Evaluation, evaluation
 from curate.project import Project
 from curate.rights import label
@@ -119,7 +119,7 @@ def report(project: Project) -> Report:
             status=stands,
             classes=_classes(project, session, stands, best),
             samples=_samples(project, session),
-            sources=_sources(project),
+            sources=_sources(session),
             licences=_licences(session),
             runs=_runs(project, session),
             rounds=rounds,
@@ -201,10 +201,10 @@ def _first(session: Session, ids: Sequence[int]) -> list[int]:
     return [number for _, number in hashes]
 
 
-def _sources(project: Project) -> list[SourceReport]:
+def _sources(session: Session) -> list[SourceReport]:
     columns = ("found", "stored", "duplicate", "refused", "failed", "open")
     sums: dict[str, Counter[str]] = {}
-    for row in crawl_account(project).rows:
+    for row in counted(session)[0]:
         sums.setdefault(row.source, Counter()).update({name: getattr(row, name) for name in columns})
     return [SourceReport(name, *(sums[name][column] for column in columns)) for name in sorted(sums)]
 

@@ -1,11 +1,15 @@
 """`curate ui`: the report served to a browser on this machine, and to nobody else."""
 
+import contextlib
+import sys
 import threading
+from dataclasses import replace
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Self
 
+from curate import config
 from curate.pages.report import report_page
 from curate.progress import Progress
 from curate.project import Project
@@ -59,14 +63,20 @@ class _Server(ThreadingHTTPServer):
         self.drawing = threading.Lock()
         """One page at a time: each draws on all cores."""
 
+    def handle_error(self, request: object, client_address: object) -> None:  # noqa: ARG002 - as its parent says
+        """Say in a line what went wrong; that a browser has gone away is nothing."""
+        if not isinstance(error := sys.exception(), ConnectionError):
+            self.progress.say(f"the page was not shown: {type(error).__name__}: {error}")
+
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server
     timeout = 60
 
     def do_GET(self) -> None:
-        # Another name for this machine may be a page's of somebody else, who would read what is here.
-        if self.headers["Host"] not in {f"{name}:{self.server.server_port}" for name in (_HOST, "localhost")}:
+        # Another name for this machine may be a page's of somebody else, who would read what is here. Another port may
+        # be a tunnel's.
+        if (self.headers["Host"] or "").rpartition(":")[0] not in {_HOST, "localhost"}:
             self.send_error(HTTPStatus.FORBIDDEN)
         elif self.path != "/":
             self.send_error(HTTPStatus.NOT_FOUND)
@@ -76,7 +86,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _show(self) -> None:
         try:
             with self.server.drawing:
-                data = "".join(report_page(self.server.project).pieces()).encode("utf-8", "replace")
+                data = "".join(report_page(_as_it_is(self.server.project)).pieces()).encode("utf-8", "replace")
         except CurateError as error:
             self.server.progress.say(str(error))
             self.send_error(HTTPStatus.INTERNAL_SERVER_ERROR, "the page cannot be made", str(error))
@@ -86,10 +96,16 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
-        self.wfile.write(data)
+        with contextlib.suppress(ConnectionError):  # the page was closed, or is loaded again already
+            self.wfile.write(data)
 
     def log_message(self, *_: object) -> None:
         """Say nothing of what is asked for."""
+
+
+def _as_it_is(project: Project) -> Project:
+    """The project by what `curate.toml` says by now."""
+    return replace(project, settings=config.load(project.root / config.FILE_NAME))
 
 
 _HEADERS = {

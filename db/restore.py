@@ -1,7 +1,7 @@
 """Putting back a copy of the database, without its write-ahead log: SQLite would replay what it finds on the copy."""
 
 import contextlib
-import shutil
+import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from filelock import FileLock
 from db import migrate
 from db.errors import DatabaseError
 from db.faults import fault
-from db.files import sweep, sync, sync_folder
+from db.files import sweep, sync_folder, write_atomically
 
 _REPLACED = "replaced-"
+_PIECE = 1 << 20
 
 
 def newest_copy(path: Path) -> Path:
@@ -28,11 +29,12 @@ def newest_copy(path: Path) -> Path:
 def restore(path: Path, copy: Path) -> Path | None:
     """Put a copy of `copy` in the place of the database at `path`, and give where the one that was there is now.
 
-    Nothing else should work on it meanwhile. Killed at any moment, one of the two is there. Raises DatabaseError when
-    `copy` is damaged, not ours or newer than this program.
+    Killed at any moment, one of the two is there. Raises DatabaseError when `copy` is damaged, not ours or newer than
+    this program, or when another process works on the database, and StoreError.
     """
     _refuse_damaged(copy)
     with FileLock(path.with_name(f".{path.name}.upgrade.lock")):
+        _refuse_in_use(path)
         sweep(path.parent)
         with migrate.copied(copy, path) as temporary:
             kept = _set_aside(path)
@@ -50,15 +52,28 @@ def _refuse_damaged(copy: Path) -> None:
         raise DatabaseError(f"{copy} is damaged itself ({found[0]}); name another copy")
 
 
+def _refuse_in_use(path: Path) -> None:
+    """A process that has the file open would write on into the one that is set aside, and lose what it writes."""
+    if not path.exists():
+        return
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=0)) as connection:
+            connection.execute("PRAGMA journal_mode = DELETE")  # which only the one that has it alone may do
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise DatabaseError(f"another process works on {path}; end it (crawl, watch, loop, …) first") from None
+    except sqlite3.DatabaseError:
+        return  # damaged: that is what is being mended
+
+
 def _set_aside(path: Path) -> Path | None:
     """Keep what is there, and its log, under another name. The file itself stays, so that there is always one."""
     if not path.exists():
         return None
     moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
     kept = path.parent / "backups" / f"{_REPLACED}{path.stem}-{moment}.db"
-    kept.parent.mkdir(exist_ok=True)
-    shutil.copyfile(path, kept)
-    sync(kept)
+    with path.open("rb") as file:
+        write_atomically(kept, iter(lambda: file.read(_PIECE), b""))
     log = path.with_name(f"{path.name}-wal")
     if log.exists():
         log.replace(kept.with_name(f"{kept.name}-wal"))

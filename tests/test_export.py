@@ -1,13 +1,16 @@
 """`curate export`: the present split as files, again and again into the same folder."""
 
 import csv
+import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
 
+from curate import config, edit
 from curate.export.formats import FORMATS
 from curate.export.interface import MARK, export
 from curate.ingest.folder import import_folder
@@ -89,6 +92,32 @@ def test_a_second_export_changes_nothing(filled: Project, tmp_path: Path, layout
     before = tree(out)
     export(filled, FORMATS[layout], out)
     assert tree(out) == before
+
+
+def test_what_a_person_has_written_is_left_alone(filled: Project, tmp_path: Path) -> None:
+    """A card that was edited, or that another export would write over, stops the export before anything is changed."""
+    out = tmp_path / "out"
+    export(filled, FORMATS["parquet"], out)
+    export(filled, FORMATS["parquet"], out)
+    (out / "README.md").write_text("my own card")
+    before = tree(out)
+    for layout in ("parquet", "csv"):
+        with pytest.raises(DatasetError, match=r"README\.md is not as an export left it"):
+            export(filled, FORMATS[layout], out)
+        assert tree(out) == before
+    (out / "README.md").unlink()
+    export(filled, FORMATS["csv"], out)
+    (out / "README.md").write_text("mine")
+    with pytest.raises(DatasetError, match="move it elsewhere"):
+        export(filled, FORMATS["parquet"], out)
+
+
+def test_an_export_is_named_as_the_dataset_is(filled: Project, tmp_path: Path) -> None:
+    """Not as the folder that it happens to lie in."""
+    edit.set_value(filled.root / "curate.toml", "dataset.name", "guitars")
+    named = replace(filled, settings=config.load(filled.root / "curate.toml"))
+    export(named, FORMATS["croissant"], tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "croissant.json").read_text())["name"] == "guitars"
 
 
 def test_what_left_the_split_leaves_the_export(filled: Project, tmp_path: Path) -> None:

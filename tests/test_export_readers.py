@@ -19,22 +19,25 @@ from curate.export.interface import export
 from curate.ingest.folder import import_folder
 from curate.project import Project
 from curate.split import split
+from db.errors import ConfigError
 from db.models import Image as Row
 from db.models import Sighting, Snapshot
 from tests.pictures import encoded, picture, write_folder
 
 SIDES = {"train": 4, "validation": 2}
 """How many of each class."""
-CLASSES = ("Red", "=cmd()", "None of these")
+CLASSES = ("Red", "=cmd()", "007", "1e3", "None of these")
 Known = Mapping[str, tuple[str, str]]
 """Class and side of each image, by its SHA-256."""
 
 
 @pytest.fixture
 def filled(make_project: Callable[..., Project], tmp_path: Path) -> Project:
-    """Six pictures of two classes and of none, in three formats, split; one has a licence."""
-    project = make_project("Red", "=cmd()", dataset__target="6", dataset__validation="2")
-    folder = write_folder(tmp_path / "in", {"Red": range(4), "=cmd()": range(6), "None of these": range(6)})
+    """Six pictures of four classes and of none, in three formats, split; one has a licence."""
+    project = make_project(*CLASSES[:-1], dataset__target="6", dataset__validation="2")
+    folder = write_folder(tmp_path / "in", {name: range(6) for name in CLASSES})
+    for number in range(2):
+        (folder / "Red" / f"{number}.jpg").unlink()
     (folder / "Red" / "clear.png").write_bytes(encoded(picture(70).convert("RGBA"), "PNG"))
     (folder / "Red" / "small.webp").write_bytes(encoded(picture(71), "WEBP"))
     import_folder(project, folder, labels=True)
@@ -106,7 +109,7 @@ def test_parquet_names_classes_and_licences(filled: Project, tmp_path: Path) -> 
     (one,) = (row for row in rows if row["licence"])
     assert (one["licence"], one["creator"]) == ("CC-BY-4.0", "Ann | Bob")
     assert "CC-BY-4.0 https://example.org/by: 1 images" in (out / "README.md").read_text()
-    assert "unknown: 17 images" in (out / "README.md").read_text()
+    assert "unknown: 29 images" in (out / "README.md").read_text()
 
 
 def samples(shards: list[str]) -> list[Any]:
@@ -186,11 +189,24 @@ def test_mlcroissant_reads_the_records(filled: Project, tmp_path: Path, caplog: 
     assert json.loads((out / "croissant.json").read_text())["license"] == ["https://example.org/by"]
 
 
+@pytest.mark.parametrize("names", [("NA", "Red"), ("007", "1e3")])
+def test_classes_that_croissant_cannot_tell_are_refused(
+    make_project: Callable[..., Project], tmp_path: Path, names: tuple[str, str]
+) -> None:
+    """pandas, which reads its table, takes them for nothing or for numbers."""
+    project = make_project(*names, dataset__target="3", dataset__validation="1")
+    import_folder(project, write_folder(tmp_path / "in", {name: range(3) for name in names}), labels=True)
+    split(project)
+    with pytest.raises(ConfigError, match="rename it"):
+        export(project, FORMATS["croissant"], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_images_of_no_class_are_left_out_unless_asked_for(filled: Project, tmp_path: Path) -> None:
     """A reader that knows nothing of them must not learn one class too many."""
     for layout in FORMATS.values():
         report = export(filled, layout, tmp_path / layout.name)
-        assert report.images == 12
+        assert report.images == 24
     assert "None of these" not in (tmp_path / "webdataset" / "classes.txt").read_text()
     assert "None of these" not in (tmp_path / "croissant" / "croissant.json").read_text()
     assert not (tmp_path / "imagefolder" / "train" / "None of these").exists()
@@ -201,7 +217,7 @@ def test_an_exported_folder_can_be_imported(
 ) -> None:
     """With the images of no class, which are again of no class."""
     out = written(filled, "imagefolder", tmp_path / "out")
-    other = make_project("Red", "=cmd()", name="other", dataset__target="4", dataset__validation="1")
+    other = make_project(*CLASSES[:-1], name="other", dataset__target="4", dataset__validation="1")
     import_folder(other, out / "train", labels=True)
     report = split(other)
     found: Any = report.outsiders

@@ -73,13 +73,25 @@ def test_a_forgotten_image_is_in_no_page_of_the_project(cli: Cli, judged: Projec
     """What was written where pages go by default is taken away with it; a page of somebody else is not."""
     dedup(judged)
     (judged.root / "notes.html").write_text("mine")
+    (judged.root / "link.html").symlink_to("nowhere")
+    (judged.root / "folder.html").mkdir()
     for command in (("report",), ("dedup", "--review")):
         cli(*command, cwd=judged.root, check=True)
     cli("forget", "1", cwd=judged.root, check=True)
-    assert [path.name for path in judged.root.glob("*.html")] == ["notes.html"]
+    assert sorted(path.name for path in judged.root.glob("*.html")) == ["folder.html", "link.html", "notes.html"]
     (judged.root / "report.html").write_text("<p>of my own</p>")
     cli("forget", "2", cwd=judged.root, check=True)
     assert (judged.root / "report.html").exists()
+
+
+def test_ui_keeps_to_the_settings_of_now(cli: Cli, judged: Project) -> None:
+    """A class that is added while it runs is on the page at the next load; through a tunnel, too."""
+    with viewer(judged) as url:
+        cli("classes", "add", "Banjo", cwd=judged.root, check=True)
+        connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
+        connection.request("GET", "/", headers={"Host": "localhost:9999"})
+        assert "Banjo" in connection.getresponse().read().decode()
+        connection.close()
 
 
 def test_ui_answers_nobody_else(judged: Project) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from subprocess import run
 
 import pytest
+from sqlalchemy import select
 
 from curate.doctor import examine
 from curate.ingest.folder import import_folder
@@ -15,6 +16,7 @@ from curate.project import Project, open_project
 from db import migrate, restore
 from db.errors import DatabaseError
 from db.migrate import Standing
+from db.models import Image
 from tests.conftest import Cli
 from tests.pictures import write_folder
 from tests.test_kill import KILLED
@@ -108,6 +110,40 @@ def test_a_killed_restore_leaves_a_database(cli: Cli, filled: Project) -> None:
     assert migrate.standing(filled.database.path) is Standing.CURRENT
     cli("db", "restore", cwd=filled.root, check=True)
     assert images(filled.database.path) == 2
+
+
+def test_what_was_forgotten_after_the_copy_stays_so(cli: Cli, filled: Project, tmp_path: Path) -> None:
+    """An image that the copy has, one that came after it, and an address that nobody had seen."""
+    address = "https://museum.example/never.jpg"
+    with filled.database.read() as session:
+        hashes = {row.id: row.sha256 for row in session.execute(select(Image.id, Image.sha256))}
+    filled.database.close()
+    for given in ("1", "5", address):
+        cli("forget", given, cwd=filled.root, check=True)
+    found = cli("db", "restore", "--json", cwd=filled.root, check=True).json
+    assert (found["forgotten"], found["images"], found["lost"]) == (1, 2, 0)
+    again = cli("import", tmp_path / "in", "--json", cwd=filled.root).json
+    assert again["failed"] == {"forgotten": 2}
+    names = {path.stem for path in filled.store.files()}
+    assert names == set(hashes.values()) - {hashes[1], hashes[5]}
+    assert "forgotten" in cli("why", address, cwd=filled.root).out
+
+
+def test_a_database_that_is_worked_on_is_left_alone(cli: Cli, filled: Project) -> None:
+    """Whoever has it open would write on into the one that is set aside."""
+    with filled.database.read() as session:
+        session.execute(select(Image.id)).all()
+        ran = cli("db", "restore", cwd=filled.root)
+    filled.database.close()
+    assert (ran.code, "another process works on" in ran.err) == (2, True)
+    assert images(filled.database.path) == 5
+
+
+def test_files_that_the_copy_knows_and_that_are_gone_are_told(cli: Cli, filled: Project) -> None:
+    """In the answer, with what lists them."""
+    for path in filled.store.files():
+        path.unlink()
+    assert cli("db", "restore", "--json", cwd=filled.root, check=True).json["lost"] == 2
 
 
 def test_a_copy_of_a_newer_program_is_refused(filled: Project) -> None:

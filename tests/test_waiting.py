@@ -107,6 +107,16 @@ def test_a_query_that_was_taken_out_is_asked_no_more(project: Project, web: Web)
         assert len(session.scalars(select(Image)).all()) == 30
 
 
+def test_asking_again_takes_up_nothing_that_waits(project: Project, web: Web) -> None:
+    """Neither what was found and never fetched, nor what only another query had shown."""
+    offered(web, 12)
+    assert run(project, "guitar", 3).waiting == 9
+    wanted = targets(project, ("guitar",), ("openverse",), None, recheck=True)
+    finders = [make("openverse", project.settings.crawl, Credentials())]
+    found = crawl(project, wanted, finders, CrawlOptions(recheck=True))
+    assert (found.known, found.stored, found.found, found.waiting) == (3, 0, 3, 0)
+
+
 def use(project: Project, query: str) -> None:
     """Let the class Red be searched for by this alone."""
     file = project.root / "curate.toml"

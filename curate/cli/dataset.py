@@ -272,20 +272,10 @@ def db_restore(
         Path | None, typer.Argument(metavar="[FILE]", help="A copy of the database; else the newest in `backups`.")
     ] = None,
 ) -> Outcome:
-    """Put back a copy of the database, while nothing else works on the project. What is there now is kept."""
-    from curate import config as settings
-    from curate.doctor import orphans
-    from curate.project import database_path
-    from db import restore
+    """Put back a copy of the database. What is there now is kept, and who was forgotten since stays so."""
+    from curate.cli import show
+    from curate.cli.label import environment
+    from curate.restoring import restore_copy
 
-    root = around.root()
-    path = database_path(root, settings.load(root / settings.FILE_NAME))
-    copy = file.absolute() if file else restore.newest_copy(path)
-    kept = restore.restore(path, copy)
-    lines = [f"{copy} is in place" + (f"; what was there is in {kept}" if kept else "")]
-    images = len(orphans(around.project(), repair=False))
-    if images:
-        lines.append(f"{images} images came in after that copy: `curate import images` takes them in again")
-    lines.append("answers given since in Label Studio: `curate label pull --full`")
-    found = {"restored": str(copy), "kept": str(kept) if kept else None, "images": images}
-    return Outcome(found, "\n".join(lines))
+    found = restore_copy(around.root(), file.absolute() if file else None, environment(), around.progress)
+    return Outcome(show.restored_data(found), show.restored(found))

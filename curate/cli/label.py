@@ -13,7 +13,7 @@ from curate.cli.question import question
 
 if TYPE_CHECKING:
     from curate.labelling import Labelling
-    from curate.studio import Standing
+    from curate.studio import Environment, Standing
 
 
 def register(app: typer.Typer) -> None:
@@ -36,10 +36,15 @@ def register(app: typer.Typer) -> None:
 def labelling(around: Surroundings) -> "Labelling":
     """Labelling of the project at hand, with what the environment says of it."""
     from curate import labelling as stage
+
+    return stage.Labelling(around.project(), environment())
+
+
+def environment() -> "Environment":
+    """What labelling takes from the user's machine."""
     from curate.studio import Environment
 
-    token = os.environ.get("CURATE_LABEL_STUDIO_TOKEN", "").strip() or None
-    return stage.Labelling(around.project(), Environment(cache(), token))
+    return Environment(cache(), os.environ.get("CURATE_LABEL_STUDIO_TOKEN", "").strip() or None)
 
 
 def cache() -> Path:

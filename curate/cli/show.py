@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from curate.ingest.folder import ImportReport
     from curate.pages.duplicates import ReviewReport
     from curate.predicting import PredictReport
+    from curate.restoring import RestoreReport
     from curate.seeds import SeedsReport
     from curate.select import Choice
     from curate.status import Status
@@ -207,3 +208,28 @@ def problems(found: Sequence["Problem"]) -> RenderableType:
     if not found:
         return Text("no problems: every row has its file, every file its row and its hash")
     return Text("\n".join(f"{p.kind}: {p.subject}; {'repaired' if p.repaired else p.advice}" for p in found))
+
+
+def restored_data(found: "RestoreReport") -> dict[str, Any]:
+    """What is in place of the database."""
+    kept = None if found.kept is None else str(found.kept)
+    counts = {"images": found.newer, "lost": found.lost, "forgotten": found.forgotten}
+    return {"restored": str(found.restored), "kept": kept, **counts}
+
+
+def restored(found: "RestoreReport") -> RenderableType:
+    """The same in words, with what the copy does not have."""
+    lines = [f"{found.restored} is in place" + (f"; what was there is in {found.kept}" if found.kept else "")]
+    if found.newer:
+        lines.append(
+            f"{found.newer} images came in after that copy: `curate import images` takes them in again, as new ones,"
+            " without where they were found and what was answered to them"
+        )
+    if found.lost:
+        lines.append(f"{found.lost} images of the copy have no file any more: `curate doctor` lists them")
+    if found.forgotten:
+        lines.append(f"{found.forgotten} images that were forgotten after it are forgotten again")
+    if found.forgotten is None:
+        lines.append("what was forgotten after it is back, for the old database cannot be read: forget it again")
+    lines.append("answers given since, to images that the copy has, come in by `curate label pull --full`")
+    return Text("\n".join(lines))

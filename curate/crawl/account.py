@@ -62,10 +62,13 @@ class Account:
 def account(project: Project) -> Account:
     """Count every address once, under the class and the source that it was first seen with."""
     with project.database.read() as session:
-        names = {c.id: c.name for c in session.scalars(select(Class))}
-        rows, reasons = _rows(_counted(session), names)
-        found = Account(rows, reasons, _yields(session), _paused(session))
+        found = Account(*counted(session), _yields(session), _paused(session))
     return replace(found, short=shortages(project, project.settings.crawl.sources))
+
+
+def counted(session: Session) -> tuple[list[Counts], dict[str, int]]:
+    """Addresses by class and source, and the reasons of those that gave nothing, with how many there are of each."""
+    return _rows(_counted(session), {c.id: c.name for c in session.scalars(select(Class))})
 
 
 def _counted(session: Session) -> Iterable[Row[int | None, str, CandidateState, Reason | None, int]]:

@@ -48,10 +48,20 @@ def new_owner() -> str:
     return owner
 
 
-def claim(session: Session, target: str, owner: str, most: int, per_host: int, started: Counter[str]) -> list[Work]:
+def claim(
+    session: Session,
+    target: str,
+    owner: str,
+    most: int,
+    per_host: int,
+    started: Counter[str],
+    *,
+    again: bool = False,
+) -> list[Work]:
     """Take up to `most` open candidates of a target, oldest first, so that no host has more than `per_host` in work.
 
-    `started` is what each host has in work already. Hosts that have enough are passed over, not waited for.
+    `started` is what each host has in work already. Hosts that have enough are passed over, not waited for. Only what
+    gave an image before, if `again`.
     """
     found: list[Candidate] = []
     count = Counter(started)
@@ -60,7 +70,7 @@ def claim(session: Session, target: str, owner: str, most: int, per_host: int, s
         enough = [host for host, number in count.items() if host and number >= per_host]
         rows = session.scalars(
             select(Candidate)
-            .where(Candidate.target == target, _is_open(owner), Candidate.host.not_in(enough))
+            .where(Candidate.target == target, _is_open(owner, again=again), Candidate.host.not_in(enough))
             .where(Candidate.id.not_in([candidate.id for candidate in found]))
             .order_by(Candidate.id)
             .limit(most - len(found))
@@ -76,10 +86,11 @@ def claim(session: Session, target: str, owner: str, most: int, per_host: int, s
     return _claimed(session, found, owner)
 
 
-def _is_open(owner: str) -> ColumnElement[bool]:
+def _is_open(owner: str, *, again: bool = False) -> ColumnElement[bool]:
     """Waiting, or claimed by another whose lease is over. One's own is at work, whatever a clock that slept says."""
     abandoned = and_(Candidate.state == CandidateState.CLAIMED, Candidate.lease_until < now(), Candidate.owner != owner)
-    return or_(Candidate.state == CandidateState.PENDING, abandoned)
+    is_open = or_(Candidate.state == CandidateState.PENDING, abandoned)
+    return and_(is_open, Candidate.image_id.is_not(None)) if again else is_open
 
 
 def _claimed(session: Session, candidates: Sequence[Candidate], owner: str) -> list[Work]:
@@ -126,10 +137,10 @@ def recheck(session: Session, target: str, store: ImageStore) -> None:
     session.execute(update(Candidate).where(mine).values(state=CandidateState.PENDING))
 
 
-def open_count(session: Session, target: str, owner: str) -> int:
-    """How many candidates of a target nobody is at."""
+def open_count(session: Session, target: str, owner: str, *, again: bool = False) -> int:
+    """How many candidates of a target nobody is at; of those that gave an image before, if `again`."""
     query = select(func.count()).select_from(Candidate)
-    return session.scalar(query.where(Candidate.target == target, _is_open(owner))) or 0
+    return session.scalar(query.where(Candidate.target == target, _is_open(owner, again=again))) or 0
 
 
 def taken_by_others(session: Session, ids: Collection[int], owner: str) -> int:

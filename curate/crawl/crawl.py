@@ -86,7 +86,7 @@ class _Crawl:
         beat = asyncio.create_task(self._beat(crew.ledger))
         try:
             for target in targets:
-                await self._fill(crew, target, () if self.options.recheck else finders)
+                await self._fill(crew, target, finders)
         finally:
             beat.cancel()
             await crew.ledger.do(lambda session: claims.release(session, self.owner))
@@ -103,15 +103,16 @@ class _Crawl:
         report.full = target.want == 0
         if report.full:
             return
-        collecting = Collecting(target.key, target.class_id, self.options.policy, self.begun_at)
+        collecting = Collecting(target.key, target.class_id, self.options.policy, self.begun_at, self.options.recheck)
         refused = await crew.ledger.do(lambda session: self._open(session, target, finders))
+        asked = () if self.options.recheck else finders
         crew.counted.update(refused)
         self.report.failed += Counter({Reason.LICENCE_REFUSED.value: len(refused)})
         with self.progress.task(f"crawling {target.name}", target.want, "images") as task:
             filling = Filling(crew, target, collecting, self.report, task)
-            await filling.run(finders)
+            await filling.run(asked)
             while await self._lacks_some(filling):
-                await filling.run(finders)
+                await filling.run(asked)
         await self._count_rest(crew, target)
 
     async def _count_rest(self, crew: Crew, target: Target) -> None:
@@ -122,19 +123,19 @@ class _Crawl:
             lambda session: claims.taken_by_others(session, undecided, self.owner)
         )
         self.report.waiting += await crew.ledger.read(
-            lambda session: claims.open_count(session, target.key, self.owner)
+            lambda session: claims.open_count(session, target.key, self.owner, again=self.options.recheck)
         )
 
     def _open(self, session: Session, target: Target, finders: Sequence[Finder]) -> list[int]:
         """Take up what an earlier run left of a target, and give what of it may not be used under the present terms."""
+        if self.options.recheck:
+            claims.recheck(session, target.key, self.project.store)
+            return []
         waiting.keep_to_queries(session, target, finders)
         for finder in finders:
             searches.begin(session, finder, target.queries_of(finder.name), target.key)
         claims.reopen(session, target.key, self.begun_at)
-        refused = waiting.keep_to_terms(session, target, self.options.policy)
-        if self.options.recheck:
-            claims.recheck(session, target.key, self.project.store)
-        return refused
+        return waiting.keep_to_terms(session, target, self.options.policy)
 
     async def _lacks_some(self, filling: Filling) -> bool:
         """Look for near-duplicates among what came: they fill no class. Tell whether more can and must be fetched."""

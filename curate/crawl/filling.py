@@ -108,7 +108,8 @@ class Filling:
             await self.crew.ledger.do(lambda session: claims.release_some(session, left, self.crew.owner))
 
     async def _count_open(self) -> int:
-        return await self.crew.ledger.read(lambda session: claims.open_count(session, self.target.key, self.crew.owner))
+        target, owner, again = self.target.key, self.crew.owner, self.collecting.again
+        return await self.crew.ledger.read(lambda session: claims.open_count(session, target, owner, again=again))
 
     async def _work_through(self, group: asyncio.TaskGroup, finding: Sequence[Finding]) -> None:
         """Start work as there is room for it, and let the sources know when there is too little to do."""
@@ -137,8 +138,9 @@ class Filling:
         most = room - self.line.holding
         if most > 0:
             target, owner, busy = self.target.key, self.crew.owner, Counter(self.line.of_host)
+            again = self.collecting.again
             taken = await self.crew.ledger.do(
-                lambda session: claims.claim(session, target, owner, most, MOST_OF_A_HOST, busy)
+                lambda session: claims.claim(session, target, owner, most, MOST_OF_A_HOST, busy, again=again)
             )
             # Nothing to take, and nothing under way that keeps a host busy: another crawl has taken the rest.
             self.open = max(0, self.open - len(taken)) if taken or self.line.running else 0

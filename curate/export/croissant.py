@@ -5,12 +5,13 @@ Search engines for datasets read that, and `mlcroissant` gives the records, imag
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from curate.export.dataset import Dataset
 from curate.export.interface import Reader
 from curate.export.table import COLUMNS, TABLE, Csv
+from db.errors import ConfigError
 from db.files import Data
 
 _CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
@@ -35,6 +36,11 @@ _CONTEXT: dict[str, Any] = {
         )
     },
 }
+_TAKEN_FOR_NOTHING = {
+    *("#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>"),
+    *("N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null"),
+}
+"""By pandas, in a table that it reads."""
 _INTEGERS = {"id", "width", "height", "bytes"}
 _MEANINGS = {
     "id": "Number in the project that this was exported from.",
@@ -62,10 +68,27 @@ class Croissant(Csv):
     name = "croissant"
 
     def written(self, dataset: Dataset, read: Reader) -> Mapping[str, Data]:
-        """Write the table and its description."""
+        """Write the table and its description. Raises ConfigError for classes that readers of it would misread."""
+        _refuse_misread({image.label for image in dataset.images})
         table = super().written(dataset, read)
         content = json.dumps(_description(dataset, _sha256(table[TABLE])), ensure_ascii=False, indent=1)
         return {**table, "croissant.json": f"{content}\n".encode()}
+
+
+def _refuse_misread(labels: Collection[str]) -> None:
+    """Mlcroissant reads the table by pandas, which guesses what a column holds before it is told."""
+    lost = _TAKEN_FOR_NOTHING.intersection(labels) or {name for name in labels if all(map(_is_number, labels))}
+    if lost:
+        what = f"who reads Croissant takes the class {min(lost)!r} for a number or for nothing"
+        raise ConfigError(f"{what}; rename it (`curate classes rename`), or export parquet")
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return text.casefold() in {"true", "false"}
+    return True
 
 
 def _sha256(data: Data) -> str:

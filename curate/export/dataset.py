@@ -81,7 +81,7 @@ def present_split(project: Project, session: Session, *, outsiders: bool = False
         classes = (*classes, Other.NONE.caption)
         places |= {one.image_id: (Other.NONE.caption, one.side.value) for one in snapshot.outsiders}
     images = list(_exported(project, session, places))
-    return Dataset(project.root.name, snapshot.id, snapshot.created_at, classes, images)
+    return Dataset(project.settings.dataset.name, snapshot.id, snapshot.created_at, classes, images)
 
 
 def _exported(project: Project, session: Session, places: Mapping[int, tuple[str, str]]) -> Iterator[Exported]:

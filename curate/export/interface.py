@@ -1,7 +1,8 @@
 """What a format is given, and what every format does alike: a folder that can be exported into again."""
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -44,7 +45,7 @@ def export(
 ) -> ExportReport:
     """Write the present split into `folder`, with the `outsiders` of all classes or without. Again changes nothing.
 
-    Raises DatasetError without a split, or when `folder` holds what no export of ours wrote.
+    Raises DatasetError without a split, or when `folder` holds what no export of ours wrote, or what was changed since.
     """
     with project.database.read() as session:
         dataset = present_split(project, session, outsiders=outsiders)
@@ -57,18 +58,38 @@ def export(
             return data
 
         copies, written = layout.copies(dataset), layout.written(dataset, read)
-        files = sorted([*copies, *written])
+        _refuse_changed(folder, earlier, written)
+        files: dict[str, str | None] = dict.fromkeys([*copies, *written])
         # Before the first file is there: an export that was killed must know its own again.
-        _mark(folder, layout, sorted(earlier.union(files)))
-        for path in earlier.difference(files):
+        _mark(folder, layout, {**earlier, **files})
+        for path in earlier.keys() - files.keys():
             _remove(folder / path, folder)
         for path, source in copies.items():
             _copy(source, folder / path, folder)
             task.advance()
         for path, content in written.items():
-            write_atomically(folder / path, content, temporary_folder=folder)
+            digest = hashlib.sha256()
+            write_atomically(folder / path, _through(digest, content), temporary_folder=folder)
+            files[path] = digest.hexdigest()
     _mark(folder, layout, files)
     return ExportReport(len(dataset.images), len(files))
+
+
+def _through(digest: "hashlib._Hash", content: Data) -> Iterator[bytes]:
+    for piece in [content] if isinstance(content, bytes) else content:
+        digest.update(piece)
+        yield piece
+
+
+def _refuse_changed(folder: Path, earlier: Mapping[str, str | None], written: Mapping[str, Data]) -> None:
+    """Let no file be written over, or taken away, that is not as we left it: an edited card is a person's work."""
+    known = {path for path, sha256 in earlier.items() if sha256 is not None}
+    for path in sorted(known.union(written)):
+        file = folder / path
+        if not file.exists() or (path in earlier and earlier[path] is None):  # an export that was killed was at it
+            continue
+        if path not in known or hashlib.sha256(file.read_bytes()).hexdigest() != earlier[path]:
+            raise DatasetError(f"{file} is not as an export left it; move it elsewhere, or export into another folder")
 
 
 def _remove(path: Path, folder: Path) -> None:
@@ -80,19 +101,22 @@ def _remove(path: Path, folder: Path) -> None:
         parent.rmdir()
 
 
-def _earlier(folder: Path) -> set[str]:
-    """Files that an earlier export wrote here."""
+def _earlier(folder: Path) -> dict[str, str | None]:
+    """Files that an earlier export wrote here; those that were made, each with its SHA-256."""
     sweep(folder)
     mark = folder / MARK
     if mark.exists():
-        return set(json.loads(mark.read_text())["files"])
+        found = json.loads(mark.read_text())
+        return {**dict.fromkeys(found["files"]), **found.get("sha256", {})}
     if folder.exists() and any(folder.iterdir()):
         raise DatasetError(f"{folder} is not empty and no earlier export; choose a new folder")
-    return set()
+    return {}
 
 
-def _mark(folder: Path, layout: Format, files: Sequence[str]) -> None:
-    write_atomically(folder / MARK, (json.dumps({"format": layout.name, "files": files}, indent=1) + "\n").encode())
+def _mark(folder: Path, layout: Format, files: Mapping[str, str | None]) -> None:
+    made = {path: sha256 for path, sha256 in sorted(files.items()) if sha256 is not None}
+    content = {"format": layout.name, "files": sorted(files), "sha256": made}
+    write_atomically(folder / MARK, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def _copy(source: Path, target: Path, folder: Path) -> None:

@@ -106,6 +106,8 @@ class Collecting:
     policy: Policy = Policy.ANY
     begun_at: datetime | None = None
     """What failed in passing before then is tried again when it is shown again; None tries all of it."""
+    again: bool = False
+    """Whether nothing new is asked for, but what gave an image before."""
 
 
 def register(session: Session, offers: Sequence[Offer], collecting: Collecting) -> dict[str, Candidate]:

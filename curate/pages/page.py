@@ -5,6 +5,7 @@ Templates are Jinja2's, which torch brings anyway: it escapes whatever it is han
 """
 
 import base64
+import contextlib
 import functools
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -72,9 +73,9 @@ class Page:
 def discard_pages(folder: Path) -> None:
     """Take away the pages that lie in `folder`: they may show what is to be seen no longer, and are soon made anew."""
     for path in folder.glob("*.html"):
-        with path.open("rb") as file:
+        with contextlib.suppress(OSError), path.open("rb") as file:  # a folder, a link to nothing: no page of ours
             if _MARK in file.read(_HEAD_BYTES):
-                path.unlink(missing_ok=True)
+                path.unlink()
 
 
 @functools.cache
