@@ -142,7 +142,7 @@ def test_every_command_runs_in_its_order(cli: Cli, tmp_path: Path, world: World)
 
 def check_outcome(folder: Path) -> list[str]:
     """What the README promises and is not there."""
-    missing = [name for name in ("curate.toml", "curate.db", "images") if not (folder / name).exists()]
+    missing = [name for name in ("curate.toml", "curate.db", "images", "report.html") if not (folder / name).exists()]
     missing += [name for name in ("guitars-dataset", "guitars-hub") if not any((folder.parent / name).iterdir())]
     finished = [read_run(run)["validation_accuracy"] for run in (folder / "runs").iterdir()]
     return missing if len(finished) == 3 else [*missing, "three runs"]
