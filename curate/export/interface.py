@@ -12,6 +12,7 @@ from curate.progress import QUIET, Progress
 from curate.project import Project
 from db.errors import DatasetError
 from db.files import Data, sweep, write_atomically
+from db.store import digest
 
 MARK = "curate-export.json"
 """What we wrote, so that a later export can take away what has left the split, and never anything else."""
@@ -68,16 +69,16 @@ def export(
             _copy(source, folder / path, folder)
             task.advance()
         for path, content in written.items():
-            digest = hashlib.sha256()
-            write_atomically(folder / path, _through(digest, content), temporary_folder=folder)
-            files[path] = digest.hexdigest()
+            found = hashlib.sha256()
+            write_atomically(folder / path, _through(found, content), temporary_folder=folder)
+            files[path] = found.hexdigest()
     _mark(folder, layout, files)
     return ExportReport(len(dataset.images), len(files))
 
 
-def _through(digest: "hashlib._Hash", content: Data) -> Iterator[bytes]:
+def _through(found: "hashlib._Hash", content: Data) -> Iterator[bytes]:
     for piece in [content] if isinstance(content, bytes) else content:
-        digest.update(piece)
+        found.update(piece)
         yield piece
 
 
@@ -88,7 +89,7 @@ def _refuse_changed(folder: Path, earlier: Mapping[str, str | None], written: Ma
         file = folder / path
         if not file.exists() or (path in earlier and earlier[path] is None):  # an export that was killed was at it
             continue
-        if path not in known or hashlib.sha256(file.read_bytes()).hexdigest() != earlier[path]:
+        if path not in known or digest(file) != earlier[path]:
             raise DatasetError(f"{file} is not as an export left it; move it elsewhere, or export into another folder")
 
 
