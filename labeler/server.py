@@ -56,6 +56,7 @@ class LocalServer:
         self.folder = folder
         self.root = root
         self._file = folder / "credentials.json"
+        self._log = folder / "server.log"
         self._put_back()
 
     @property
@@ -161,9 +162,8 @@ class LocalServer:
 
     def _spawn(self, found: Installation, port: int) -> None:
         kept = self.credentials()
-        log = self.folder / "server.log"
         arguments = ["start", "--no-browser", "--internal-host", "127.0.0.1", "--port", str(port)]
-        with log.open("ab") as file:
+        with self._log.open("ab") as file:
             process = subprocess.Popen(  # noqa: S603 - our own arguments
                 [str(found.program), *arguments, "--data-dir", str(self.folder), "--log-level", "WARNING"],
                 env=self._environment(kept),
@@ -179,7 +179,7 @@ class LocalServer:
         while not _healthy(port):
             if process.poll() is not None or time.monotonic() > deadline:
                 process.kill()
-                raise LabelStudioError(f"Label Studio did not start; its last words are in {log}")
+                raise LabelStudioError(f"Label Studio did not start; its last words are in {self._log}")
             time.sleep(0.1)
 
     def _environment(self, kept: Credentials) -> dict[str, str]:
@@ -204,12 +204,17 @@ class LocalServer:
             return False
         if not Path("/proc/self").exists():
             return True  # the number has to do on a system without /proc
-        try:
-            # Its working folder, unlike its arguments, follows when the project folder is moved.
-            here = Path(f"/proc/{pid}/cwd").samefile(self.folder)
-        except OSError:
-            return False
+        # Both of these, unlike its arguments, follow when the project folder is moved. It leaves its working folder for
+        # a moment whenever it looks for its version, at its start as well.
+        here = _same(f"/proc/{pid}/cwd", self.folder) or _same(f"/proc/{pid}/fd/1", self._log)
         return here and "label-studio" in _command(pid)
+
+
+def _same(link: str, path: Path) -> bool:
+    try:
+        return Path(link).samefile(path)
+    except OSError:
+        return False
 
 
 def _command(pid: int | None) -> str:

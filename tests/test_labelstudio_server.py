@@ -219,6 +219,18 @@ def test_a_number_that_another_process_got_is_left_alone(folder: Path) -> None:
     assert (local.running(), local.stop()) == (False, False)
 
 
+def test_a_server_that_leaves_its_folder_for_a_moment_is_ours(folder: Path, tmp_path: Path) -> None:
+    """Label Studio does, to ask git for its version. Taken for another's, it would get a second beside it."""
+    local = LocalServer(folder / ".curate" / "label-studio", folder)
+    local.folder.mkdir(parents=True)
+    sleep = [sys.executable, "-c", "import time; time.sleep(600)", "label-studio"]
+    for log, ours in ((local.folder / "server.log", True), (tmp_path / "another.log", False)):
+        with log.open("ab") as out, subprocess.Popen(sleep, cwd=tmp_path, stdout=out) as process:
+            local.keep(Credentials("local:x", "p", "t", 1, process.pid))
+            assert local.lives() is ours
+            process.kill()
+
+
 def test_a_server_whose_arguments_are_not_in_place_yet_is_ours(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """On a busy machine its starter goes on before they are. Taken for another's, it would get a second beside it."""
     local = LocalServer(folder / ".curate" / "label-studio", folder)
