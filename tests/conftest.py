@@ -26,6 +26,7 @@ from tests.browser import browser
 from tests.environment import clean_env
 from tests.forks import COMMANDS
 from tests.labelstudio import make_desk, studio
+from tests.web import Web, serve
 
 __all__ = ["browser", "clean_env", "make_desk", "studio"]
 """What tests find here, and pytest as fixtures, though it stands in other files."""
@@ -193,3 +194,10 @@ def cli(tmp_path: Path) -> Cli:
         return Ran(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    """A server on loopback, for what the outside world would answer."""
+    with serve() as running:
+        yield running

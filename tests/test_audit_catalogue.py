@@ -1,7 +1,7 @@
 """`curate audit --catalogue`: a list of others' images, judged by the best run."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,16 +14,9 @@ from curate.training import options_from, train_run
 from db.errors import DatasetError
 from tests.conftest import Cli
 from tests.pictures import coloured, encoded, jpeg, write_folder
-from tests.web import Web, serve
+from tests.web import Web
 
 CLASSES = ("Red", "Green")
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A shop on loopback."""
-    with serve() as found:
-        yield found
 
 
 @pytest.fixture

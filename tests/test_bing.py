@@ -1,7 +1,5 @@
 """Bing: everything a page of results says, the end of an answer, and pages that are none."""
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import given as fuzz
 from hypothesis import settings
@@ -24,18 +22,11 @@ from tests.engines import (
     put_bing,
     read_on,
 )
-from tests.web import Web, serve
+from tests.web import Web
 
 QUERY = "red & guitar"
 FINDER = BingFinder(BingSettings())
 GOOD = bing_page([bing_block(bing_said(n)) for n in range(7)])
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Wikimedia Commons: what its templates say as plain text, copies of the wanted size, and its ways of saying no."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -19,7 +19,7 @@ from curate.rights import RESERVED, attribution
 from db.reasons import Reason, Refusal
 from tests.engines import addresses, answer, given, read_on
 from tests.sources import ANYTHING, commons_file, commons_page, mutated, put_commons
-from tests.web import Answer, Web, serve
+from tests.web import Answer, Web
 
 FINDER = CommonsFinder(CommonsSettings())
 DEED = "https://creativecommons.org/licenses/by-sa/3.0"
@@ -29,13 +29,6 @@ DEED = "https://creativecommons.org/licenses/by-sa/3.0"
 def _no_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ask a busy server again at once."""
     monkeypatch.setattr(commons, "_WAITS", (0.0, 0.0, None))
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture

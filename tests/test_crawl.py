@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,6 @@ from db.reasons import Reason
 from tests.conftest import Cli
 from tests.pictures import jpeg
 from tests.web import Web, serve
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

@@ -6,7 +6,7 @@ The size limit that a shell sets with `ulimit -f` stands for the full disk: writ
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,16 +17,9 @@ from db.files import TEMPORARY
 from tests.conftest import Cli, Ran
 from tests.environment import clean_env
 from tests.pictures import jpeg, write_folder
-from tests.web import Web, serve
+from tests.web import Web
 
 MIB = 2**20
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import asyncio
 import gzip
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler
@@ -19,13 +19,6 @@ from curate.crawl.settings import CrawlSettings
 from curate.crawl.wire import Body, Kind, Unchanged, retry_after
 from db.reasons import Reason, Refusal
 from tests.web import Web, serve
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)

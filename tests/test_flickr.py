@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -17,18 +16,11 @@ from curate.ingest.intake import Offer
 from curate.rights import attribution, identify
 from db.reasons import Reason, Refusal
 from tests.engines import addresses, answer, flickr_page, flickr_photo, given, put_flickr, read_on
-from tests.web import Web, serve
+from tests.web import Web
 
 KEY = "0123456789abcdef0123456789abcdef"
 FINDER = FlickrFinder(FlickrSettings(), KEY)
 GOOD = flickr_page([flickr_photo(n) for n in range(3)], total=3)
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture

@@ -1,7 +1,5 @@
 """Google: results among scripts that hold much else, the end of an answer, and pages that are none."""
 
-from collections.abc import Iterator
-
 import pytest
 from hypothesis import given as fuzz
 from hypothesis import settings
@@ -29,13 +27,6 @@ QUERY = "red & guitar"
 FINDER = GoogleFinder(GoogleSettings())
 GOOD = google_page([google_result(n) for n in range(7)])
 LATER = "100 0123456789abcdef"
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,14 +18,7 @@ from curate.crawl.settings import CrawlSettings
 from curate.crawl.wire import Body, Kind, Unchanged
 from curate.project import Project
 from db.reasons import Reason, Refusal
-from tests.web import Web, serve
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
+from tests.web import Web
 
 
 @pytest.fixture(autouse=True)

@@ -4,7 +4,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,16 +16,9 @@ from db.models import Candidate, CandidateState
 from tests.conftest import Cli
 from tests.environment import clean_env
 from tests.pictures import jpeg
-from tests.web import Web, serve
+from tests.web import Web
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 def interrupted(arguments: list[str], cwd: Path, number: int, ready: Callable[[], bool]) -> tuple[int, str]:

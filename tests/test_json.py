@@ -1,6 +1,6 @@
 """`--json`: one object on stdout with the promised fields, whatever went wrong beside, and sums that add up."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +9,7 @@ import pytest
 from curate.project import Project
 from tests.conftest import Cli, Ran
 from tests.pictures import encoded, jpeg, picture, write_folder
-from tests.web import Web, serve
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
+from tests.web import Web
 
 
 @pytest.fixture

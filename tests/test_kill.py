@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -34,7 +34,7 @@ from db.models import (
 from tests.conftest import CLASSES, Cli
 from tests.environment import clean_env
 from tests.pictures import encoded, jpeg, picture, write_folder
-from tests.web import Web, serve
+from tests.web import Web
 
 FILES = ("file.written", "file.synced", "file.renamed")
 COMMITS = ("commit.before", "commit.after")
@@ -72,13 +72,6 @@ def content(root: Path) -> dict[str, object]:
     project.database.close()
     files = (path for path in (root / "images").rglob("*") if path.is_file())
     return found | {"files": sorted(path.relative_to(root).as_posix() for path in files)}
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 def pair(make_project: Callable[..., Project], **settings: str) -> tuple[Path, Path]:

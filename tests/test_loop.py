@@ -2,7 +2,7 @@
 
 import signal
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +23,7 @@ from tests.conftest import Cli
 from tests.labelstudio import Desk, Studio
 from tests.pictures import coloured, encoded
 from tests.test_crawl import work
-from tests.web import Web, serve
+from tests.web import Web
 from trainer.files import digest
 
 CLASSES = ("Red", "Green")
@@ -39,13 +39,6 @@ SETTINGS = {
     "crawl.allow_private_addresses": "true",
     "crawl.sources": '["openverse"]',
 }
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 class Person:

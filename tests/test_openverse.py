@@ -30,19 +30,12 @@ from tests.sources import (
     put_openverse,
     serve_openverse,
 )
-from tests.web import Web, serve
+from tests.web import Web
 
 KEYS = ("client", "5f1d7c9e")
 FINDER = OpenverseFinder(OpenverseSettings(), None)
 LICENCES = ("by", "by-sa", "by-nc", "by-nc-sa", "by-nc-nd", "by-nd", "cc0", "pdm", "sampling+", "nc-sampling+")
 SIDES = ((400, 300), (1200, 900), (3000, 2000), (2000, 3000), (2000, 2000))
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture

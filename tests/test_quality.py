@@ -1,6 +1,6 @@
 """Quality checks: poor pictures are set aside with a reason, take part in dedup, and come back when told to."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,7 @@ from db.reasons import Reason
 from tests.conftest import Cli
 from tests.pictures import encoded
 from tests.sources import openverse_work, put_openverse
-from tests.web import Web, serve
+from tests.web import Web
 
 Picture = Pillow.Image
 DEFAULTS = QualitySettings()
@@ -337,13 +337,6 @@ def test_a_crawl_fills_a_class_with_pictures_in_use(make_project: Callable[..., 
     found = crawl(project, targets(project, ["Red"], ["openverse"], None), finders).targets["Red"]
     assert found.full
     assert status(project).classes["Red"].images == 3
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 def test_the_commands_tell_the_same_in_json(project: Project, cli: Cli, tmp_path: Path) -> None:

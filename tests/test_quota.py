@@ -1,6 +1,6 @@
 """What fills a class, what a crawl goes on with, and what it says of it: `curate crawl` as a whole."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -23,13 +23,6 @@ from tests.sources import commons_file, openverse_work, put_commons, put_openver
 from tests.web import Web, serve
 
 LARGE = (480, 360)
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture

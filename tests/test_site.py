@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,16 +17,9 @@ from curate.crawl.sources.site import SiteFinder
 from curate.crawl.wire import Body, Seen
 from db.reasons import Reason, Refusal
 from tests.engines import HTML, SETTINGS, answer
-from tests.web import Web, serve
+from tests.web import Web
 
 SITE = "http://guitars.example/shop/list"
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)
