@@ -16,6 +16,7 @@ from curate.progress import QUIET, Progress
 from curate.project import Project, database_path, open_project
 from curate.studio import Environment
 from db import restore
+from db.batches import chunks
 from db.engine import Database
 from db.errors import DatabaseError, StoreError
 from db.models import Candidate, Image, ImageState
@@ -44,7 +45,7 @@ def restore_copy(root: Path, copy: Path | None, environment: Environment, progre
     kept = restore.restore(path, chosen)
     project = open_project(root)
     desk = Labelling(project, environment)
-    forgotten = 0 if kept is None else _forget_again(project, kept, desk, progress)
+    forgotten = None if kept is None else _forget_again(project, kept, desk, progress)
     with project.database.read() as session:
         rows = session.execute(select(Image.sha256, Image.format).where(Image.state != ImageState.FORGOTTEN))
         lost = sum(not project.store.path(sha256, image_format).exists() for sha256, image_format in rows)
@@ -74,13 +75,14 @@ def _forget_again(project: Project, kept: Path, desk: Labelling, progress: Progr
 def _keep_out(session: Session, images: Sequence[Image], closed: Sequence[Candidate]) -> None:
     """Write down what the copy never had: hashes that must not come back, and addresses never to be fetched."""
     session.add_all(Image(**_values(image, "id", "group_id", "collected_for_id")) for image in images)
-    known = {row.address: row for row in session.scalars(select(Candidate))}
-    for candidate in closed:
-        values = _values(candidate, "id", "image_id", "collected_for_id")
-        if (row := known.get(candidate.address)) is None:
-            session.add(Candidate(**values))
-        elif row.image_id is None:
-            row.state, row.reason, row.detail = candidate.state, candidate.reason, candidate.detail
+    for some in chunks(closed):
+        rows = session.scalars(select(Candidate).where(Candidate.address.in_([one.address for one in some])))
+        known = {row.address: row for row in rows}
+        for candidate in some:
+            if (row := known.get(candidate.address)) is None:
+                session.add(Candidate(**_values(candidate, "id", "image_id", "collected_for_id")))
+            elif row.image_id is None:
+                row.state, row.reason, row.detail = candidate.state, candidate.reason, candidate.detail
 
 
 def _values(row: Image | Candidate, *without: str) -> dict[str, object]:

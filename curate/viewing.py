@@ -76,7 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         # Another name for this machine may be a page's of somebody else, who would read what is here. Another port may
         # be a tunnel's.
-        if (self.headers["Host"] or "").rpartition(":")[0] not in {_HOST, "localhost"}:
+        if (self.headers["Host"] or "").partition(":")[0] not in {_HOST, "localhost"}:
             self.send_error(HTTPStatus.FORBIDDEN)
         elif self.path != "/":
             self.send_error(HTTPStatus.NOT_FOUND)

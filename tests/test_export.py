@@ -167,6 +167,24 @@ def test_an_image_whose_file_is_gone_is_named(filled: Project, tmp_path: Path, l
     assert not [path for path in tree(tmp_path / "out") if gone.name in path or path.startswith(TEMPORARY)]
 
 
+def test_an_export_that_fails_keeps_what_it_knew(filled: Project, tmp_path: Path) -> None:
+    """What a person edits after it is still theirs, and what it left as it was still its own."""
+    out = tmp_path / "out"
+    export(filled, FORMATS["parquet"], out)
+    gone = next(filled.store.files())
+    data = gone.read_bytes()
+    gone.unlink()
+    with pytest.raises(DatasetError, match="is gone"):
+        export(filled, FORMATS["parquet"], out)
+    card = (out / "README.md").read_bytes()
+    (out / "README.md").write_text("my own card")
+    gone.write_bytes(data)
+    with pytest.raises(DatasetError, match=r"README\.md is not as an export left it"):
+        export(filled, FORMATS["parquet"], out)
+    (out / "README.md").write_bytes(card)
+    export(filled, FORMATS["parquet"], out)
+
+
 def test_without_a_split_there_is_nothing_to_export(project: Project, tmp_path: Path) -> None:
     """The message says what to do first."""
     with pytest.raises(DatasetError, match="curate split"):

@@ -34,16 +34,9 @@ from db.models import (
 from db.models.base import now
 from tests.conftest import Cli
 from tests.test_crawl import put_pictures, put_works
-from tests.web import Web, serve
+from tests.web import Web
 
 GOOD, POOR = "jaguar guitar", "jaguar"
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture(autouse=True)
@@ -179,7 +172,7 @@ def test_queries_are_asked_by_what_they_bring(project: Project, web: Web) -> Non
 
 
 def test_a_query_that_brings_nothing_is_dropped(project: Project, web: Web) -> None:
-    """Not after a few images, but once its share is surely small; it is said why, and not asked again."""
+    """Not after a few images, but once its share is surely small; it is said why, and not asked again, yet stays."""
     put_works(web, {GOOD: put_pictures(web, *range(5)), POOR: put_pictures(web, *range(100, 130))})
     collect(project, "red", 40)
     say(project, {GOOD: "Red", POOR: "none"}.get)
@@ -196,7 +189,8 @@ def test_a_query_that_brings_nothing_is_dropped(project: Project, web: Web) -> N
     assert refill(project, heard)["Red"] == 3
     assert any(f"openverse {POOR!r} is left out: 0 of 45 labelled are Red" in line for line in heard.lines)
     with project.database.read() as session:
-        assert session.scalars(select(Search.pages).where(Search.query == POOR)).one() == pages
+        search = session.scalars(select(Search).where(Search.query == POOR)).one()
+        assert (search.pages, search.target) == (pages, f"class:{project.classes(session)['Red']}")
 
 
 def test_a_class_whose_candidates_suffice_is_not_crawled(project: Project, web: Web) -> None:

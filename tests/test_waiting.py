@@ -1,6 +1,7 @@
 """What an earlier crawl left waiting: later ones keep to their own queries and terms."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -14,17 +15,11 @@ from curate.rights import Policy
 from db.models import Candidate, CandidateState, Image, Sighting
 from db.reasons import Reason
 from tests.pictures import jpeg
-from tests.sources import openverse_work, put_openverse
-from tests.web import Web, serve
+from tests.sources import put_openverse
+from tests.test_quota import works
+from tests.web import Web
 
 UNKNOWN = {"license": "own words", "license_version": None, "license_url": None}
-
-
-@pytest.fixture
-def web() -> Iterator[Web]:
-    """A server on loopback."""
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture
@@ -45,11 +40,9 @@ def run(project: Project, what: str, most: int, source: str = "openverse", polic
     return crawl(project, targets(project, (what,), (source,), most), finders, CrawlOptions(policy))
 
 
-def offered(web: Web, count: int, **more: object) -> None:
+def offered(web: Web, count: int, **more: Any) -> None:  # noqa: ANN401 - of a work
     """Let Openverse have so many works."""
-    put_openverse(
-        web, [openverse_work(n, url=web.put(f"/files/{n}.jpg", jpeg(n, (32, 32))), **more) for n in range(count)]
-    )
+    put_openverse(web, works(web, *(jpeg(n, (32, 32)) for n in range(count)), **more))
 
 
 def test_what_waits_is_held_against_the_terms_of_the_crawl_that_takes_it(project: Project, web: Web) -> None:

@@ -230,6 +230,6 @@ def restored(found: "RestoreReport") -> RenderableType:
     if found.forgotten:
         lines.append(f"{found.forgotten} images that were forgotten after it are forgotten again")
     if found.forgotten is None:
-        lines.append("what was forgotten after it is back, for the old database cannot be read: forget it again")
+        lines.append("what was forgotten after it is back, for no old database can be read: forget it again")
     lines.append("answers given since, to images that the copy has, come in by `curate label pull --full`")
     return Text("\n".join(lines))

@@ -1,7 +1,7 @@
 """`curate loop --crawl`: what was learned goes back to the crawler, which brings more of the classes that are short."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -43,15 +43,16 @@ def _crawl(project: Project, short: list[Shortage], progress: Progress) -> dict[
     finders = [make(name, settings, Credentials.of(os.environ)) for name in settings.sources]
     with project.database.read() as session:
         ids = project.classes(session)
-    targets = [_target(one, ids[one.name]) for one in short]
+    targets = [_target(one, ids[one.name], project.settings.queries(one.name)) for one in short]
     report = crawl(project, targets, finders, CrawlOptions(Policy(settings.licence)), _Muted(progress))
     for line in _outcome(short, report):
         progress.say(line)
     return {one.name: report.targets[one.name].stored for one in short}
 
 
-def _target(one: Shortage, class_id: int) -> Target:
-    queries = tuple(dict.fromkeys(asked.query for asked in one.queries))
+def _target(one: Shortage, class_id: int, all_queries: Sequence[str]) -> Target:
+    # With those that are not asked this time: a target's other queries are taken for given up.
+    queries = tuple(dict.fromkeys([*all_queries, *(asked.query for asked in one.queries)]))
     order = tuple((asked.source, asked.query) for asked in one.queries)
     return Target(one.name, f"class:{class_id}", class_id, queries, one.want, order)
 

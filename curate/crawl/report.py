@@ -15,9 +15,10 @@ class Target:
     """As `Candidate.target` keeps it."""
     class_id: int | None
     queries: tuple[str, ...]
+    """All that belong to it; what waits for others of its queries, from earlier, is let go."""
     want: int | None
     order: tuple[tuple[str, str], ...] = ()
-    """Sources with the queries that they are asked, the first before all others. Empty: each all, in turn."""
+    """Sources with those of the queries that they are asked, the first before all others. Empty: each all, in turn."""
 
     def queries_of(self, source: str) -> tuple[str, ...]:
         """What a source is asked, in order."""

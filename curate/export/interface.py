@@ -63,15 +63,20 @@ def export(
         files: dict[str, str | None] = dict.fromkeys([*copies, *written])
         # Before the first file is there: an export that was killed must know its own again.
         _mark(folder, layout, {**earlier, **files})
-        for path in earlier.keys() - files.keys():
-            _remove(folder / path, folder)
-        for path, source in copies.items():
-            _copy(source, folder / path, folder)
-            task.advance()
-        for path, content in written.items():
-            found = hashlib.sha256()
-            write_atomically(folder / path, _through(found, content), temporary_folder=folder)
-            files[path] = found.hexdigest()
+        try:
+            for path in earlier.keys() - files.keys():
+                _remove(folder / path, folder)
+            for path, source in copies.items():
+                _copy(source, folder / path, folder)
+                task.advance()
+            for path, content in written.items():
+                found = hashlib.sha256()
+                write_atomically(folder / path, _through(found, content), temporary_folder=folder)
+                files[path] = found.hexdigest()
+        except BaseException:
+            # What it did not come to is as it was: what a person edits there before the next one is theirs.
+            _mark(folder, layout, {**earlier, **{path: files[path] or earlier.get(path) for path in files}})
+            raise
     _mark(folder, layout, files)
     return ExportReport(len(dataset.images), len(files))
 

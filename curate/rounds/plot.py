@@ -8,8 +8,8 @@ import numpy as np
 
 from curate.rounds.account import Forecast, LoopAccount, RoundReport
 
-_SIZE, _DOTS = (7.0, 4.6), 130
-"""Inches, and dots in one."""
+_SIZE, _DOTS = (7.0, 4.6), 200
+"""Inches, and dots in one: twice what a page shows them at."""
 _GRAY, _BLUE, _ORANGE = "#5d5d58", "#0072b2", "#d55e00"
 
 
