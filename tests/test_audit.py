@@ -278,12 +278,14 @@ def test_a_list_of_all_labels_calls_none_wrong(mixed: Mixed, cli: Cli) -> None:
 
 
 def test_an_audit_that_knows_too_little_says_so(make_project: Callable[..., Project], cli: Cli, tmp_path: Path) -> None:
-    """Pictures that nothing tells apart, dealt into two folders."""
+    """Of pictures that nothing tells apart, dealt into two folders; on the page as well."""
     project = make_project(*CLASSES, **TRAINING)
     for seed in range(24):
         place(tmp_path / "in", CLASSES[seed % 2], encoded(coloured(0, seed), quality=92))
     import_folder(project, tmp_path / "in", labels=True)
-    assert cli("audit", "--json", "--project", project.root, check=True).json["kappa"] < 0.5
+    page = project.root / "audit.html"
+    assert cli("audit", "-o", page, "--json", "--project", project.root, check=True).json["kappa"] < 0.5
+    assert "label more first" in page.read_text()
     assert "label more first" in cli("audit", "--project", project.root, check=True).out
 
 

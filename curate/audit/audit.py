@@ -78,9 +78,11 @@ class AuditReport:
     """How many there are of each kind, also where not all are listed."""
 
     @property
-    def weak(self) -> bool:
-        """Whether the models know so little that hardly any label on the list is wrong."""
-        return self.kappa < _FEWEST_BEYOND_CHANCE
+    def caution(self) -> str:
+        """What to know first, where the models know so little that hardly any label on the list is wrong; or empty."""
+        if self.kappa >= _FEWEST_BEYOND_CHANCE:
+            return ""
+        return "too little is known to judge by: five in six labels on such a list were right; label more first"
 
     @property
     def doubted(self) -> str:

@@ -73,8 +73,8 @@ def labels(report: "AuditReport", output: Path | None, sent: "Sent | None") -> R
         f"{kinds['label']} {report.doubted}, {kinds['conflict']} in conflict, {kinds['outlier']} like no other",
         *_more(len(report.issues)),
     ]
-    if report.weak:
-        lines.append("too little is known to judge by: five in six labels on such a list were right; label more first")
+    if report.caution:
+        lines.append(report.caution)
     if report.settled:
         lines.append(f"{report.settled} more were decided by people who were asked")
     lines += _noisy(report.annotators)

@@ -83,7 +83,8 @@ def write_audit(project: Project, report: AuditReport, path: Path, progress: Pro
         best = runs.best(session, [c.name for c in project.settings.classes])
     looks = Looks.by(project, None if best is None else best.name, progress)
     name, _, what = _SECTIONS[Kind.LABEL]
-    told = {**_SECTIONS, Kind.LABEL: (name, f"Labels that {report.doubted}", what)}
+    said = f"{what} But {report.caution}." if report.caution else what
+    told = {**_SECTIONS, Kind.LABEL: (name, f"Labels that {report.doubted}", said)}
     with progress.task("drawing the page", len(shown), "findings") as task:
 
         def section(kind: Kind) -> Section:
