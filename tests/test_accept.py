@@ -34,6 +34,9 @@ TRAINING = {
     "dataset__target": "44",
 }
 
+pytestmark = pytest.mark.xdist_group("accept")
+"""In one process: another would train the run once more."""
+
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:

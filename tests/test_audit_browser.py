@@ -24,7 +24,7 @@ def judged(make_project: Callable[..., Project], tmp_path: Path) -> Project:
     """Twelve pictures a class, two in wrong folders, one of them under a name that looks like markup; and a run."""
     project = make_project(
         *("Red", "Green"),
-        train__arch='"resnet18"',
+        train__arch='"squeezenet1_1"',
         train__init='"none"',
         train__size="64",
         train__epochs="3",

@@ -51,16 +51,16 @@ def taught(make_project: Callable[..., Project], tmp_path: Path) -> Project:
 
 def test_a_student_comes_to_say_what_its_teacher_says_whatever_the_labels(tmp_path: Path) -> None:
     """The teacher was taught red for green: so the student, though its manifest is right, answers wrongly too."""
-    manifest = make_manifest(tmp_path / "pictures", train=12)
+    manifest = make_manifest(tmp_path / "pictures", train=12, held=12)
     swapped = replace(manifest, items=tuple(replace(item, label=1 - item.label) for item in manifest.items))
-    teacher = train(swapped, options(arch="resnet18", epochs=8), tmp_path / "runs" / "teacher", tmp_path / "cache")
+    teacher = train(swapped, options(arch=SMALL, epochs=8), tmp_path / "runs" / "teacher", tmp_path / "cache")
     assert teacher.validation_accuracy == 1.0
     recipe = replace(FAST, patience=20, teacher_temperature=2.0)
-    wanted = options(arch="resnet18", epochs=12, recipe=recipe, teacher="teacher")
+    wanted = options(arch=SMALL, epochs=8, recipe=recipe, teacher="teacher")
     train(manifest, wanted, tmp_path / "runs" / "student", tmp_path / "cache")
     # By accuracy on right labels the least taught weights are kept: what was learned the last epoch tells.
     lines = (tmp_path / "runs" / "student" / "metrics.jsonl").read_text().splitlines()
-    assert json.loads(lines[-1])["validation_accuracy"] == 0.0
+    assert json.loads(lines[-1])["validation_accuracy"] < 0.2
 
 
 def test_a_teacher_is_asked_at_its_own_size_and_softened() -> None:

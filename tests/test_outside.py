@@ -172,6 +172,10 @@ def test_a_flattened_map_of_many_numbers_is_averaged(monkeypatch: pytest.MonkeyP
     assert outputs_of(model, np.zeros((1, 64, 64, 3), np.uint8), 64, CPU)[1].shape == (1, 1024)
 
 
+ON_ONE_RUN = pytest.mark.xdist_group("outside")
+"""In one process: another would train the run once more."""
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on tinted pictures, with images enough held out for a border."""
@@ -182,6 +186,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run"
 
 
+@ON_ONE_RUN
 def test_a_picture_unlike_all_is_outside(run: Path) -> None:
     """Black and white stripes are; most pictures that were held out are not, and scores say how far."""
     predictor = Predictor.load(run, "cpu")
@@ -196,6 +201,7 @@ def test_a_picture_unlike_all_is_outside(run: Path) -> None:
     assert sum(not isinstance(a, Exception) and not a.outside for a in known) >= 0.85 * len(known)
 
 
+@ON_ONE_RUN
 def test_a_run_says_how_far_it_can_be_trusted(run: Path) -> None:
     """run.json holds intervals, calibration errors, thresholds and the border; each number within 0 and 1."""
     found = read_run(run)
@@ -211,6 +217,7 @@ def test_a_run_says_how_far_it_can_be_trusted(run: Path) -> None:
     assert read_checked(run / BANK_FILE, found["outside"]["sha256"])["features"].shape == (48, width)
 
 
+@ON_ONE_RUN
 def test_a_bank_that_was_altered_is_refused(run: Path, tmp_path: Path) -> None:
     """As weights are, by its hash."""
     for path in run.iterdir():
@@ -222,6 +229,7 @@ def test_a_bank_that_was_altered_is_refused(run: Path, tmp_path: Path) -> None:
         Predictor.load(tmp_path)
 
 
+@ON_ONE_RUN
 def test_a_run_from_before_answers_as_it_did(run: Path, tmp_path: Path) -> None:
     """Without a bank, what is less probable than nearly all right answers is outside, as it was."""
     record = read_run(run)

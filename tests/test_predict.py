@@ -39,6 +39,8 @@ TRAINING = {
     "dataset__target": "8",
 }
 CLASSES = ("Red", "Green")
+SMALL = ("--arch", "squeezenet1_1", "--epochs", "12")
+"""Where it is a matter of how a run ends, not of what it learns."""
 
 
 @pytest.fixture
@@ -174,16 +176,16 @@ def test_a_run_killed_in_training_is_gone_on_with_by_the_same_command(
     """After kill -9 in an epoch one run stands, equal to one that was never killed, and nothing is left over."""
     whole = tmp_path / "whole"
     shutil.copytree(learned.root, whole)
-    command = [sys.executable, "-m", "curate", "train", "--epochs", "12", "--project", str(learned.root)]
+    command = [sys.executable, "-m", "curate", "train", *SMALL, "--project", str(learned.root)]
     process = subprocess.Popen(command, env=clean_env(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    metrics = learned.runs / "0001-resnet18" / "metrics.jsonl"
+    metrics = learned.runs / "0001-squeezenet1_1" / "metrics.jsonl"
     while not metrics.exists() or len(metrics.read_text().splitlines()) < 2:
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.communicate()
     runs_of = {}
     for folder in (learned.root, whole):
-        done = cli("train", "--epochs", "12", "--project", folder, "--json", check=True).json
+        done = cli("train", *SMALL, "--project", folder, "--json", check=True).json
         runs_of[folder] = done
         (weights,) = [json.loads(p.read_text())["weights_sha256"] for p in folder.glob("runs/*/run.json")]
         runs_of[folder]["weights"] = weights
@@ -197,13 +199,13 @@ def test_a_run_killed_in_training_is_gone_on_with_by_the_same_command(
 
 def test_killed_between_a_run_and_its_row_training_completes_the_row(learned: Project, cli: Cli) -> None:
     """Never a row without its files; the same command notes the run that is there, and trains no second one."""
-    arguments = ("train", "--project", learned.root, "--json")
+    arguments = ("train", *SMALL, "--project", learned.root, "--json")
     assert cli(*arguments, env={"CURATE_FAULT": "run.before_row"}).code == -signal.SIGKILL
-    record = learned.runs / "0001-resnet18" / "run.json"
+    record = learned.runs / "0001-squeezenet1_1" / "run.json"
     written = record.stat().st_mtime_ns
     with learned.database.read() as session:
         assert [run.state for run in session.scalars(select(Run))] == [RunState.RUNNING]
-    assert cli(*arguments, check=True).json["run"] == "0001-resnet18"
+    assert cli(*arguments, check=True).json["run"] == "0001-squeezenet1_1"
     assert record.stat().st_mtime_ns == written
     with learned.database.read() as session:
         assert [run.state for run in session.scalars(select(Run))] == [RunState.FINISHED]
