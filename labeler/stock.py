@@ -4,13 +4,14 @@ Deletion leaves no trace there but a smaller count; a lost reply, a request that
 imports what he had exported, a larger one. Two counts tell that nothing of the kind happened; only else is it listed.
 """
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from db.batches import chunks
@@ -20,20 +21,41 @@ from labeler.client import Server
 from labeler.config import REVIEW
 from labeler.dataset import Dataset
 
+_HASH = 16
+"""Digits of a picture's SHA-256 that tell it from all others."""
+_NAMED = re.compile(r"([0-9a-f]{16})(?:[0-9a-f]{48})?\.\w+$")
+"""Names of pictures, in the project's folder and as they are uploaded."""
 _FEW = 20
 """Tasks, or answers, that may vanish at once without a question."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stranger:
-    """A task on the server whose number we do not know, though it says which image it shows."""
+    """A task on the server whose number we do not know, though it says which image it shows.
+
+    `image_id` is our number of that image. `data` may say another: images that are taken in anew, after the database
+    was put back to an earlier state, get new ones.
+    """
 
     number: int
     image_id: int
-    url: str
+    data: Mapping[str, Any]
     answers: int
-    plain: bool
-    """It says nothing else, as a task of ours when it is sent: one that people have added to is theirs."""
+
+    @property
+    def url(self) -> str:
+        """Where the page finds the picture."""
+        return str(self.data["image"])
+
+    @property
+    def renumbered(self) -> bool:
+        """Whether it was made for an image that has another number by now."""
+        return bool(self.data["image_id"] != self.image_id)
+
+    @property
+    def plain(self) -> bool:
+        """Whether it says nothing else, as ours when it is sent: one that people have added to is theirs."""
+        return self.data.keys() - {REVIEW} == {"image", "image_id"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +104,7 @@ def take_stock(dataset: Dataset, server: Server, project: LabellingProject) -> S
     if not ours:
         whole = server.census(project.number)
         there = [t for page in server.task_data(project.number) for t in page.tasks] if whole.tasks else []
-        return Stock(0, [], _strangers(there), 0, 0, whole.moment)
+        return Stock(0, [], _strangers(dataset, project, there), 0, 0, whole.moment)
     low, high = ours[0].number, ours[-1].number
     inside, whole = server.census(project.number, low, high), server.census(project.number)
     gone: list[int] = []
@@ -92,7 +114,7 @@ def take_stock(dataset: Dataset, server: Server, project: LabellingProject) -> S
     if whole.tasks > inside.tasks:
         below, above = server.task_data(project.number, None, low - 1), server.task_data(project.number, high + 1)
         strange += [task for page in chain(below, above) for task in page.tasks]
-    strangers = _strangers(strange)
+    strangers = _strangers(dataset, project, strange)
     shown = {(stranger.image_id, stranger.url) for stranger in strangers}
     lost = set(gone) if shown else set()
     replaced = sum(task.id in lost and (task.image_id, task.url) in shown for task in ours)
@@ -120,15 +142,40 @@ def _compare(server: Server, project: LabellingProject, ours: list[_Ours]) -> tu
     return [task.id for task in missing.values()], strange
 
 
-def _strangers(remote: Iterable[dict[str, Any]]) -> list[Stranger]:
+def _strangers(dataset: Dataset, project: LabellingProject, remote: Iterable[dict[str, Any]]) -> list[Stranger]:
     found = []
     for task in remote:
-        image_id, url = task["data"].get("image_id"), task["data"].get("image")
-        if isinstance(image_id, int) and isinstance(url, str):
+        data = task["data"]
+        if isinstance(data.get("image_id"), int) and isinstance(data.get("image"), str):
             answers = task["total_annotations"] + task["cancelled_annotations"]
-            plain = task["data"].keys() - {REVIEW} == {"image", "image_id"}
-            found.append(Stranger(task["id"], image_id, url, answers, plain))
-    return found
+            found.append(Stranger(task["id"], data["image_id"], data, answers))
+    with dataset.database.read() as session:
+        return [one for some in chunks(found) for one in _numbered(session, project, some)]
+
+
+def _numbered(session: Session, project: LabellingProject, strangers: list[Stranger]) -> Iterator[Stranger]:
+    """Yield them with our numbers of their images, known by content, as far as these have no task yet."""
+    ids = [stranger.image_id for stranger in strangers]
+    hashes = dict(session.execute(select(Image.id, Image.sha256).where(Image.id.in_(ids))).all())
+    others = {s.number: content(s) for s in strangers if hashes.get(s.image_id, "")[:_HASH] != content(s)}
+    numbers: dict[str, int] = {}
+    if any(others.values()):
+        there = (LabellingTask.project_id == project.id) & (LabellingTask.state == TaskState.THERE)
+        known = func.substr(Image.sha256, 1, _HASH).in_(set(others.values()))
+        free = Image.id.not_in(select(LabellingTask.image_id).where(there))
+        numbers = {
+            sha256[:_HASH]: number
+            for number, sha256 in session.execute(select(Image.id, Image.sha256).where(known, free))
+        }
+    for stranger in strangers:
+        ours = numbers.get(others.get(stranger.number, ""))
+        yield stranger if ours is None else replace(stranger, image_id=ours)
+
+
+def content(stranger: Stranger) -> str:
+    """Beginning of its picture's SHA-256, by which the picture is named; empty for what has no name of ours."""
+    named = _NAMED.search(stranger.url)
+    return named[1] if named else ""
 
 
 def note_gone(dataset: Dataset, project: LabellingProject, stock: Stock, *, accept_deletions: bool) -> int:
@@ -168,6 +215,9 @@ def adopt(dataset: Dataset, server: Server, project: LabellingProject, stock: St
     A request that we gave up may be served later, after it was sent again: then a picture stands twice.
     """
     adopted = Adopted()
+    for stranger in stock.strangers:
+        if stranger.renumbered:  # there first: what is on record here is compared with what stands there
+            server.update_task(stranger.number, {**stranger.data, "image_id": stranger.image_id})
     doubles: list[tuple[LabellingTask, Stranger]] = []
     for strangers in chunks(stock.strangers):
         with dataset.database.write() as session:
@@ -187,7 +237,7 @@ def _adopt(
     doubles = []
     for stranger in strangers:
         image, task = images.get(stranger.image_id), rows.get(stranger.image_id)
-        if image is None or image.sha256[:16] not in stranger.url:  # another dataset counts its images, too
+        if image is None or image.sha256[:_HASH] != content(stranger):  # another dataset counts its images, too
             continue
         if task is not None and task.state is TaskState.THERE:
             doubles.append((task, stranger))

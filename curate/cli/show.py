@@ -223,7 +223,7 @@ def restored(found: "RestoreReport") -> RenderableType:
     if found.newer:
         lines.append(
             f"{found.newer} images came in after that copy: `curate import images` takes them in again, as new ones,"
-            " without where they were found and what was answered to them"
+            " without where they were found"
         )
     if found.lost:
         lines.append(f"{found.lost} images of the copy have no file any more: `curate doctor` lists them")
@@ -231,5 +231,5 @@ def restored(found: "RestoreReport") -> RenderableType:
         lines.append(f"{found.forgotten} images that were forgotten after it are forgotten again")
     if found.forgotten is None:
         lines.append("what was forgotten after it is back, for no old database can be read: forget it again")
-    lines.append("answers given since, to images that the copy has, come in by `curate label pull --full`")
+    lines.append("answers given since come in by `curate label pull --full`, to images that came in since as well")
     return Text("\n".join(lines))
