@@ -7,11 +7,7 @@ from labeler.config import answers
 
 _MARK = '<div class="curate-guide">'
 """What a guide of ours begins with; one without it was written by a person."""
-_ROW = (
-    '<div style="display:flex;align-items:center;gap:12px;margin:6px 0">{picture}<b>{name}</b>{key}<span>{words}</span>'
-    "</div>"
-)
-_PICTURE = "<span style=\"width:96px;height:96px;background:center/contain no-repeat url('{example}')\"></span>"
+_ROW = "<tr><td><b>{name}</b></td><td>{key}</td><td>{words}</td></tr>"
 _WORDS = {
     "None of these": "a clear picture of something that is none of the classes above",
     "Several": "two or more of the classes in one picture",
@@ -19,14 +15,11 @@ _WORDS = {
 }
 
 
-def guide(classes: Sequence[str], hotkeys: Mapping[str, str], examples: Mapping[str, str]) -> str:
-    """HTML with every answer, its key, and an example where there is one."""
+def guide(classes: Sequence[str], hotkeys: Mapping[str, str]) -> str:
+    """HTML with every answer and its key, of tags that Label Studio keeps: it takes styles and pictures out."""
     rows = [
         _ROW.format(
-            picture=_PICTURE.format(example=examples[name]) if name in examples else "",
-            name=escape(name),
-            key=f"<kbd>{escape(key)}</kbd>" if key else "",
-            words=escape(_WORDS.get(name, "")),
+            name=escape(name), key=f"<kbd>{escape(key)}</kbd>" if key else "", words=escape(_WORDS.get(name, ""))
         )
         for name, key in answers(classes, hotkeys).items()
     ]
@@ -34,7 +27,7 @@ def guide(classes: Sequence[str], hotkeys: Mapping[str, str], examples: Mapping[
         "<p>Pick what the picture shows, by mouse or key; Ctrl+Enter submits. If the right answer is selected already,"
         " submit it: its key would take it away. Not sure? Skip it.</p>"
     )
-    return f"{_MARK}{how}{''.join(rows)}</div>"
+    return f"{_MARK}{how}<table><tbody>{''.join(rows)}</tbody></table></div>"
 
 
 def is_ours(instruction: str) -> bool:

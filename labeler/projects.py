@@ -95,7 +95,7 @@ def _follow_page(dataset: Dataset, server: Server, project: LabellingProject, *,
 
 def _follow_guide(dataset: Dataset, server: Server, project: LabellingProject) -> None:
     present = str(server.project(project.number).get("expert_instruction") or "")
-    wanted = guide(list(dataset.classes), dataset.hotkeys, dataset.drawn)
+    wanted = guide(list(dataset.classes), dataset.hotkeys)
     if is_ours(present) and present != wanted:
         server.update_project(project.number, expert_instruction=wanted)
 

@@ -12,6 +12,7 @@ from curate.classes.change import Change
 from curate.classes.studio import There, follow
 from curate.labelling import Labelling
 from db.models import AnnotationState, ChangeKind, LabellingProject, Other, Prelabel
+from labeler.guide import guide
 from tests.conftest import Cli
 from tests.labelstudio import Desk, MakeDesk, free_port, result
 
@@ -262,3 +263,15 @@ def test_drafts_and_skips_keep_their_choice(make_desk: MakeDesk) -> None:
     assert not refused_by_its_own_page(desk)
     (draft,) = desk.studio.ask("GET", f"/api/tasks/{desk.task(1)}/drafts")
     assert draft["result"][0]["value"]["choices"] == ["Red"]
+
+
+def test_the_guide_is_kept_as_it_was_sent(make_desk: MakeDesk) -> None:
+    """Label Studio takes nothing out of it, so a second start has nothing to send; a person's own guide stays."""
+    desk = make_desk(1, 'R&B "n" more', "Green")
+    dataset, path = desk.labelling.dataset(), f"/api/projects/{desk.number}/"
+    sent = guide(list(dataset.classes), dataset.hotkeys)
+    assert desk.studio.ask("GET", path)["expert_instruction"] == sent
+    assert "<b>Green</b>" in sent
+    desk.studio.ask("PATCH", path, json={"expert_instruction": "<p>mine</p>"})
+    desk.labelling.start()
+    assert desk.studio.ask("GET", path)["expert_instruction"] == "<p>mine</p>"
