@@ -248,7 +248,7 @@ def test_train_and_predict_say_it_on_the_command_line(
     make_project: Callable[..., Project], cli: Cli, tmp_path: Path
 ) -> None:
     """`train` gives accuracy with its interval and both calibration errors; `predict` the class nearest."""
-    project = make_project("Red", "Green", **SMALL)
+    project = make_project("Red", "Green", **{**SMALL, "train__arch": '"squeezenet1_1"'})
     write_folder(tmp_path / "in", {"Red": range(28), "Green": range(28)})
     import_folder(project, tmp_path / "in", labels=True)
     split(project)
