@@ -271,6 +271,32 @@ def test_robots_txt_is_read_as_it_was_meant(mark: bytes, agent: bytes) -> None:
     assert rules.allow("http://x.example/b.jpg")
 
 
+@pytest.mark.parametrize(
+    ("rules", "allowed"),
+    [
+        (b"User-agent: a\nUser-agent: curate\nDisallow: /\n", False),
+        (b"user agent: *\nDisallow: /\n", False),
+        (b"User-agent curate\rDisallow: /\r", False),
+        (b"User-agent: cur\nUser-agent: curate-b\nDisallow: /\n", True),
+        (b"User-agent: a\nDisallow: /\nUser-agent: curate\nUser-agent: b\nDisallow: /x\n", True),
+        (b"# User-agent: *\nDisallow: /\n", True),
+        (b"User-agent: a\nDisallow: /\nUser-agent:\nDisallow: /\n", True),
+    ],
+)
+def test_rules_for_others_are_not_ours(rules: bytes, allowed: bool) -> None:
+    """A group is ours if one of its names is, and no other is, however the line is written that begins it."""
+    assert Robots.parse(rules).allow("http://x.example/a.jpg") is allowed
+
+
+def test_robots_txt_that_names_everybody_is_no_trap() -> None:
+    """A thousand rules for a thousand names are a thousand rules, not a million."""
+    names = b"".join(b"User-agent: bot%d\n" % n for n in range(1000))
+    paths = b"".join(b"Disallow: /%d\n" % n for n in range(1000))
+    rules = Robots.parse(names + paths + b"User-agent: *\nDisallow: /a\n")
+    assert len(rules.rules._user_agents) == 2
+    assert not rules.allow("http://x.example/a.jpg")
+
+
 def test_robots_txt_that_cannot_be_read_forbids_for_now(web: Web) -> None:
     """A failing server is left alone and may be asked in a later run; of a huge file the head is obeyed."""
     web.put("/robots.txt", b"", status=500)

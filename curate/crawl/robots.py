@@ -10,7 +10,9 @@ AGENT = "curate"
 """The name that a robots.txt calls us by."""
 ROBOTS_BYTES = 512_000
 """Read of a robots.txt; the standard asks for at least 500 KiB."""
-_VERSION = re.compile(r"^([ \t]*user-?agent[ \t]*:[ \t]*[^\s/#]+)/[^\s#]*", re.IGNORECASE | re.MULTILINE)
+_AGENT_LINE = re.compile(r"\s*user[-\s]*agent(?=[\s:])[\s:]*", re.IGNORECASE)
+_SOMEBODY = "somebody-else"
+"""All whom a robots.txt names beside us. Protego keeps every rule for each of them: 512 kB took 25 GB and an hour."""
 _OPT_OUTS = {"noai", "noimageai", "noindex", "none"}
 
 
@@ -23,9 +25,9 @@ class Robots:
     @classmethod
     def parse(cls, data: bytes) -> Self:
         """Read a robots.txt, whatever it holds."""
-        # With a byte order mark the first group would be nobody's; a version is no part of a name (RFC 9309, 2.2.1).
-        text = data.decode("utf-8-sig", "replace")
-        return cls(Protego.parse(_VERSION.sub(r"\1", text)))
+        # With a byte order mark the first group would be nobody's.
+        lines = data.decode("utf-8-sig", "replace").splitlines()
+        return cls(Protego.parse("\n".join(map(_to_us_or_not, lines))))
 
     @classmethod
     def allow_all(cls) -> Self:
@@ -40,6 +42,18 @@ class Robots:
     def delay(self) -> float:
         """Seconds between two requests that the host asks for; 0 where it asks for none."""
         return float(self.rules.crawl_delay(AGENT) or 0.0)
+
+
+def _to_us_or_not(line: str) -> str:
+    """Write a line that begins a group so that it names us, everybody, or somebody else; give others as they are."""
+    text = line.partition("#")[0]
+    found = _AGENT_LINE.match(text)
+    if found is None:
+        return line
+    # A version is no part of a name (RFC 9309, 2.2.1).
+    name = text[found.end() :].strip().partition("/")[0].lower()
+    name = name if name == "*" else name.replace("*", "")
+    return f"User-agent: {name if name in {'', '*', AGENT} else _SOMEBODY}"
 
 
 def opted_out(header: str) -> bool:
