@@ -122,14 +122,14 @@ def identify(*said: str, url: str = "") -> str:
     allows, nobody can say.
     """
     found = [name for name in (*map(_by_words, said), _by_url(url)) if name]
-    if not found or len({_limits(name) for name in found if name.removeprefix("LicenseRef-").startswith("CC-BY")}) > 1:
+    if not found or (found[0] != RESERVED and len(set(map(_limits, found))) > 1):
         return ""
     family = found[0].removeprefix("LicenseRef-")
     return next((name for name in found if re.fullmatch(rf"{re.escape(family)}-\d\.\d(-[A-Z]+)?", name)), found[0])
 
 
 def _limits(name: str) -> frozenset[str]:
-    return frozenset({"NC", "ND"}.intersection(name.split("-")))
+    return frozenset({RESERVED} if name == RESERVED else {"NC", "ND"}.intersection(name.split("-")))
 
 
 def _by_url(url: str) -> str:

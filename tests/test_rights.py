@@ -107,6 +107,14 @@ def test_the_first_words_that_tell_are_taken() -> None:
     assert identify("All rights reserved", url="https://creativecommons.org/licenses/by/4.0/") == RESERVED
 
 
+@pytest.mark.parametrize("said", ["CC BY 4.0", "CC0", "Public domain", "GFDL", "sampling+ 1.0", "cc-by-nd-4.0"])
+def test_what_is_allowed_here_and_forbidden_there_has_no_name(said: str) -> None:
+    """Free words beside the address of a stricter licence, or of none, are free for nobody."""
+    assert identify(said, url="https://creativecommons.org/licenses/by-nc/4.0/") == ""
+    assert identify(said, "All rights reserved") == ""
+    assert identify(said, url="https://rightsstatements.org/vocab/InC/1.0/") == ""
+
+
 def test_a_version_may_be_told_by_the_address_alone() -> None:
     """`CC BY` with the address of its version 2.0 is that version; the address of another licence changes nothing."""
     assert identify("CC BY", url="https://creativecommons.org/licenses/by/2.0/") == "CC-BY-2.0"
