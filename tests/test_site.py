@@ -251,6 +251,8 @@ def test_what_is_no_page_is_read_as_what_it_is() -> None:
         ("größer.jpg".encode(), ""),
         ("größer.jpg".encode("cp1252"), "text/html; charset=Windows-1252"),
         ("größer.jpg".encode("latin-1"), 'text/html; charset="iso-8859-1"'),
+        ("größer.jpg".encode("latin-1"), "text/html; charset=iso-8859-1;"),
+        ("größer.jpg".encode("latin-1"), "text/html; charset = iso-8859-1; version=5"),
         ("größer.jpg".encode(), "text/html; charset=unicode_escape"),
         ("größer.jpg".encode(), "text/html; charset=utf-no-such"),
         ("größer.jpg".encode(), "text/html; charset=windows-no-such"),

@@ -41,6 +41,8 @@ _LEADS_ON = {"next", "prev", "canonical", "image_src"}
 _NO_PICTURES = {"noindex", "none", "noai", "noimageai", "noimageindex"}
 _NO_LINKS = {"nofollow", "none"}
 _CHARSET = re.compile(rb"""<meta[^>]{1,200}?charset\s*=\s*["']?([\w-]{1,40})""", re.IGNORECASE)
+_PARAMETER = re.compile(r"""charset\s*=\s*["']?([\w.:-]+)""")
+"""In a Content-Type, whatever parameters follow it."""
 _CODEC = re.compile(r"(utf-?8|iso-?8859|iso-?2022|windows|cp|koi8|gb|big5|shift|sjis|euc|latin|mac|tis)[\w-]*")
 """Not every codec of Python reads text, and some take hours for what others take seconds for."""
 _SIZE = re.compile(r"([0-9]{1,5}(?:\.[0-9]{1,3})?)[wx]")
@@ -204,7 +206,8 @@ def _text(body: Body, kind: str) -> str:
     if body.data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return body.data.decode("utf-16", "replace")
     declared = _CHARSET.search(body.data[:4096])
-    said = kind.partition("charset=")[2].strip("\"' ") or (declared[1].decode("ascii", "replace") if declared else "")
+    told = _PARAMETER.search(kind)
+    said = told[1] if told else (declared[1].decode("ascii", "replace") if declared else "")
     try:
         return body.data.decode(said if _CODEC.fullmatch(said.lower()) else "utf-8", "replace")
     except LookupError:
