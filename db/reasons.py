@@ -57,6 +57,7 @@ _PASSING = frozenset(
     {
         Reason.DNS_FAILURE,
         Reason.CONNECTION_FAILED,
+        Reason.TLS_FAILURE,
         Reason.TIMEOUT,
         Reason.HTTP_5XX,
         Reason.RATE_LIMITED,

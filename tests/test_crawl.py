@@ -136,6 +136,14 @@ def test_passing_failures_are_tried_again_by_a_later_run(project: Project, web: 
     assert run(project, "red").stored == 1
 
 
+def test_a_bad_certificate_does_not_lose_the_host(project: Project, web: Web, tmp_path: Path) -> None:
+    """Where TLS fails the addresses stay open, those too that were never asked for because others had failed."""
+    file = tmp_path / "list.txt"
+    file.write_text("".join(f"{web.url.replace('http', 'https')}/{n}.jpg\n" for n in range(14)))
+    for _ in range(2):
+        assert dict(run(project, sources=(f"urls={file}",)).failed) == {"tls_failure": 14}
+
+
 def test_a_class_is_filled_to_its_target_and_no_further(project: Project, web: Web) -> None:
     """Failures do not count, and not one image more than wanted is stored; the rest waits for another time."""
     paths = put_pictures(web, *range(1, 13))

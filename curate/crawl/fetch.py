@@ -25,6 +25,8 @@ from db.reasons import Reason, Refusal
 _MOST_REDIRECTS = 5
 _UNREADABLE = {Reason.BLOCKED_ADDRESS, Reason.ENCODED_BODY}
 """A robots.txt that is there and cannot be read may forbid anything."""
+_LASTING = {Reason.DNS_FAILURE, Reason.TLS_FAILURE}
+"""What a second or two mend seldom: a name that is not there, a certificate that has run out."""
 _FIRST_BACKOFF_SECONDS = 0.5
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -110,7 +112,7 @@ class Fetcher:
             if not isinstance(found, Refusal):
                 return found
             refusal = found
-            if not refusal.reason.passing or refusal.reason is Reason.DNS_FAILURE:
+            if not refusal.reason.passing or refusal.reason in _LASTING:
                 break
         return refusal
 
