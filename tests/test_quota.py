@@ -238,3 +238,13 @@ def test_the_command_shows_the_account_and_the_sources(cli: Cli, project: Projec
     put_openverse(web, [])
     empty = cli("doctor", "--sources", cwd=project.root)
     assert (empty.code, "source_changed" in empty.out) == (1, True)
+
+
+def test_the_doctor_leaves_alone_who_asked_for_it(cli: Cli, project: Project, web: Web) -> None:
+    """A source that wants no question for an hour gets none, not even a small one; it is said why."""
+    web.put("/v1/images/", b"", status=429, headers={"Retry-After": "3600"})
+    run(project, "red")
+    project.database.close()
+    found = cli("doctor", "--sources", "--json", cwd=project.root)
+    assert (found.code, found.json["problems"][0]["reason"]) == (1, Reason.RATE_LIMITED.value)
+    assert web.asked["/v1/images/"] == 1

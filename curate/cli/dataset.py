@@ -227,12 +227,16 @@ def _sources(around: Surroundings) -> Outcome:
     from dataclasses import asdict
 
     from curate.cli import show_crawl
+    from curate.crawl.ledger import known_paces
     from curate.crawl.sources import Credentials, make
     from curate.crawl.watch import examine
 
-    settings = around.project().settings.crawl
+    project = around.project()
+    settings = project.settings.crawl
     finders = [make(name, settings, Credentials.of(os.environ)) for name in settings.sources]
-    found = examine(finders, settings)
+    with project.database.read() as session:
+        known = known_paces(session)
+    found = examine(finders, settings, known)
     problems = [asdict(one) for one in found if one.reason]
     data = {"sources": [asdict(one) for one in found], "problems": problems}
     return Outcome(data, show_crawl.health(found), SOME_FAILED if problems else 0)

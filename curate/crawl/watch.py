@@ -1,10 +1,11 @@
 """`curate doctor --sources`: asks each source one small question, and says which no longer answers as it did."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from curate.crawl.fetch import Fetcher
+from curate.crawl.hosts import Pace
 from curate.crawl.interface import Finder, SourceError
 from curate.crawl.settings import CrawlSettings
 from curate.ingest.intake import Offer
@@ -29,11 +30,14 @@ class Health:
         return f"{self.reason}: {self.detail}" if self.reason else f"well, {self.offers} pictures on its first page"
 
 
-def examine(finders: Sequence[Finder], settings: CrawlSettings) -> list[Health]:
-    """Ask all sources at once. Nothing is written down, and no picture is fetched."""
+def examine(finders: Sequence[Finder], settings: CrawlSettings, known: Iterable[Pace] = ()) -> list[Health]:
+    """Ask all sources at once, each as it is `known` to want to be asked.
+
+    Nothing is written down, and no picture is fetched.
+    """
 
     async def ask_all() -> list[Health]:
-        async with Fetcher(settings) as fetcher:
+        async with Fetcher(settings, known) as fetcher:
             return list(await asyncio.gather(*(_ask(finder, fetcher) for finder in finders)))
 
     return asyncio.run(ask_all())
