@@ -22,7 +22,9 @@ def is_address(given: str) -> bool:
 
 
 def candidate_at(session: Session, address: str) -> Candidate | None:
-    """Give the candidate of an address, exactly as it was offered."""
+    """Give the candidate of an address, exactly as it was offered. Raises DatasetError for what is no text."""
+    if address.encode("utf-8", "replace").decode() != address:
+        raise DatasetError(f"{address!a} is not written in UTF-8")
     return session.scalars(select(Candidate).where(Candidate.address == address)).first()
 
 

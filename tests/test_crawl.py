@@ -218,6 +218,19 @@ def test_a_folder_is_a_source(project: Project, tmp_path: Path) -> None:
     assert dict(run(project, sources=(f"urls={listed}",)).failed) == {"scheme_not_allowed": 1}
 
 
+@pytest.mark.parametrize("kind", ["urls", "folder"])
+def test_a_list_may_have_any_name(project: Project, tmp_path: Path, kind: str) -> None:
+    """A file and a folder whose names are no text are read as any other."""
+    folder = tmp_path / "d\udcff"
+    folder.mkdir()
+    listed = folder / "list\udcff.txt"
+    listed.write_text("x\n")
+    report = run(project, sources=(f"{kind}={listed if kind == 'urls' else folder}",))
+    assert report.failed.total() == 1
+    (name,) = report.targets
+    assert name.encode().decode() == name
+
+
 def test_a_site_is_walked_within_its_host(project: Project, web: Web) -> None:
     """Relative, lazy and largest pictures are found on every page of the host, and no page outside it is asked for."""
     put_pictures(web, 1, 2, 3, 4)
@@ -251,12 +264,14 @@ def test_a_site_that_cannot_be_read_is_told(project: Project, web: Web) -> None:
         (("red",), ("site=http://a", "openverse"), ConfigError),
         (("red", "green"), ("site=http://a",), ConfigError),
         (("blue guitar",), ("site=http://a",), DatasetError),
+        ((" ",), ("openverse",), ConfigError),
+        (("\udcff",), ("openverse",), ConfigError),
     ],
 )
 def test_requests_without_sense_are_refused(
     project: Project, what: tuple[str, ...], sources: tuple[str, ...], error: type[Exception]
 ) -> None:
-    """A list is read once, for one class or none."""
+    """A list is read once, for one class or none; a query has words."""
     with pytest.raises(error):
         targets(project, what, sources, None)
 

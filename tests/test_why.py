@@ -145,6 +145,7 @@ def test_a_beginning_of_several_hashes_lists_them(project: Project) -> None:
         (".", "cannot read .: Is a directory"),
         ("curate.toml", "the bytes of curate.toml are no image of this dataset"),
         ("https://museum.example/other.jpg", "nothing is known of https://museum.example/other.jpg"),
+        ("https://museum.example/\udcff.jpg", "is not written in UTF-8"),
     ],
 )
 def test_what_is_not_here_is_told_in_one_line(project: Project, cli: Cli, given: str, told: str) -> None:

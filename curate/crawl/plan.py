@@ -7,6 +7,7 @@ from dataclasses import replace
 from curate.config import class_key
 from curate.crawl.report import Target
 from curate.crawl.sources import searches
+from curate.crawl.sources.folder import shown
 from curate.project import Project
 from curate.status import ClassStatus, status
 from db.errors import ConfigError, DatasetError
@@ -34,7 +35,8 @@ def targets(
     with project.database.read() as session:
         ids = project.classes(session)
     if lists and not what:
-        found = [Target(lists[0], f"list:{lists[0]}", None, ("",), most)]
+        name = shown(lists[0])
+        found = [Target(name, f"list:{name}", None, ("",), most)]
     else:
         found = [_target(project, name, ids, stands, most, is_list=bool(lists)) for name in what]
     return [replace(target, want=None) for target in found] if recheck else found
@@ -59,9 +61,18 @@ def _target(
         if is_list:
             raise
         want = most if most is not None else project.settings.dataset.target
-        return Target(name, f"query:{name}", None, (name,), want)
+        return Target(name, f"query:{_query(name)}", None, (name,), want)
     key, class_id = f"class:{ids[name]}", ids[name]
     if is_list:
         return Target(name, key, class_id, ("",), most)
     missing = max(0, stands[name].target - stands[name].images)
     return Target(name, key, class_id, project.settings.queries(name), missing if most is None else most)
+
+
+def _query(words: str) -> str:
+    """Give what is no class to be searched for. Raises ConfigError for what no source can be asked."""
+    if not words.strip():
+        raise ConfigError("an empty query finds nothing; name a class, or words to search for")
+    if shown(words) != words:
+        raise ConfigError(f"the query {shown(words)!r} is not written in UTF-8")
+    return words

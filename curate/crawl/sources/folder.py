@@ -61,6 +61,6 @@ class FolderFinder:
         return Page([local_offer(file, self.name, self._shown) for file in files], cursor)
 
 
-def shown(path: Path) -> str:
-    """Write a path as a database takes it: on disk a name may be any bytes."""
+def shown(path: Path | str) -> str:
+    """Write a path, or another argument, as a database takes it: it may be any bytes."""
     return os.fsencode(path).decode("utf-8", "replace")
