@@ -205,6 +205,16 @@ def test_a_list_of_addresses_is_fetched(project: Project, web: Web, tmp_path: Pa
     assert run(project, sources=(f"urls={file}",)).known == 4
 
 
+def test_a_list_begins_anew_for_somebody_else(project: Project, web: Web, tmp_path: Path) -> None:
+    """What was left of it for no class, in the middle, goes to the class that it is named for next."""
+    file = tmp_path / "list.txt"
+    file.write_text("".join(f"{web.url}{path}\n" for path in put_pictures(web, *range(1, 4))) + "x\n" * 200)
+    first = run(project, sources=(f"urls={file}",), most=1)
+    assert (first.stored, first.waiting) == (1, 3)
+    report = run(project, "green", sources=(f"urls={file}",))
+    assert (report.stored, report.known, dict(report.failed)) == (2, 1, {"scheme_not_allowed": 1})
+
+
 def test_a_folder_is_a_source(project: Project, tmp_path: Path) -> None:
     """Files of a folder are taken; the same file from the web is only fetched, never read."""
     folder = tmp_path / "files"

@@ -43,6 +43,8 @@ def begin(session: Session, finder: Finder, queries: Sequence[str], target: str)
         if first.part not in by_part:
             session.add(_row(finder, first, target))
         unfinished = any(row.state is SearchState.OPEN for row in rows)
+        if any(row.target != target for row in rows) and not finder.searches:
+            unfinished = False  # of a list, whoever asks now has not seen its beginning, and it costs nobody much
         for row in rows:
             if row.target != target:
                 # Whoever asks now has not seen what was shown before: no page may answer that it has not changed.
