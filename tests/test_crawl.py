@@ -166,6 +166,21 @@ def test_without_a_name_every_short_class_is_filled(project: Project, web: Web) 
     assert list(run(project).targets) == ["Green"]
 
 
+def test_what_waits_is_counted_once(project: Project, web: Web) -> None:
+    """What one class had enough without, and the next one found too, waits at the end as often as it is there."""
+    paths = put_pictures(web, *range(1, 21))
+    put_works(web, {"Red": paths, "Green": paths})
+    report = run(project, "red", "green")
+    assert (report.stored, report.waiting) == (12, 8)
+
+
+def test_a_source_that_is_named_twice_is_asked_once(project: Project, web: Web) -> None:
+    """No page is taken for one without news because it was asked for twice at once."""
+    put_works(web, {"Red": put_pictures(web, *range(1, 26))})
+    report = run(project, "red", most=25, sources=("openverse", "openverse"))
+    assert (report.stored, web.asked["/v1/images/"]) == (25, 2)
+
+
 def test_a_free_query_belongs_to_no_class(project: Project, web: Web) -> None:
     """Images of a query that names no class are collected for none."""
     put_works(web, {"blue guitar": put_pictures(web, 1)})

@@ -47,8 +47,10 @@ def crawl(
 ) -> CrawlReport:
     """Collect images for each target in turn. A crawl that was killed is gone on with by running it again."""
     project.store.sweep()
+    # One that is named twice would turn each page twice, and find nothing new on its own second look.
+    once = list({finder.name: finder for finder in finders}.values())
     try:
-        return asyncio.run(_Crawl(project, options, progress).run(targets, finders))
+        return asyncio.run(_Crawl(project, options, progress).run(targets, once))
     except ExceptionGroup as group:
         # A task group wraps what one of its tasks raised; the caller is told the first thing that went wrong.
         raise _first(group) from group
