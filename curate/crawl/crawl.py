@@ -71,6 +71,8 @@ class _Crawl:
         self.owner = claims.new_owner()
         self.begun_at = now()
         self.report = CrawlReport()
+        self.opened: dict[str, None] = {}
+        """Targets that something was done for."""
 
     async def run(self, targets: Sequence[Target], finders: Sequence[Finder]) -> CrawlReport:
         """Fill each target in turn."""
@@ -89,6 +91,8 @@ class _Crawl:
         try:
             for target in targets:
                 await self._fill(crew, target, finders)
+            # At the end: what one target leaves the next one may take.
+            self.report.waiting = await crew.ledger.read(self._waiting)
         finally:
             beat.cancel()
             await crew.ledger.do(lambda session: claims.release(session, self.owner))
@@ -115,21 +119,23 @@ class _Crawl:
             await filling.run(asked)
             while await self._lacks_some(filling):
                 await filling.run(asked)
-        await self._count_rest(crew, target)
+        await self._count_rest(crew)
 
-    async def _count_rest(self, crew: Crew, target: Target) -> None:
-        """Count what was found and not decided by us: it waits, or another crawl has it."""
+    async def _count_rest(self, crew: Crew) -> None:
+        """Count what was found and not decided by us nor waits: another crawl has it."""
         undecided = list(crew.undecided)
         crew.undecided.clear()
         self.report.known += await crew.ledger.read(
             lambda session: claims.taken_by_others(session, undecided, self.owner)
         )
-        self.report.waiting += await crew.ledger.read(
-            lambda session: claims.open_count(session, target.key, self.owner, again=self.options.recheck)
-        )
+
+    def _waiting(self, session: Session) -> int:
+        again = self.options.recheck
+        return sum(claims.open_count(session, target, self.owner, again=again) for target in self.opened)
 
     def _open(self, session: Session, target: Target, finders: Sequence[Finder]) -> list[int]:
         """Take up what an earlier run left of a target, and give what of it may not be used under the present terms."""
+        self.opened[target.key] = None
         if self.options.recheck:
             claims.recheck(session, target.key, self.project.store)
             return []
