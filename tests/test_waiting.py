@@ -1,10 +1,11 @@
 """What an earlier crawl left waiting: later ones keep to their own queries and terms."""
 
+import time
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from curate.crawl.crawl import CrawlOptions, crawl
 from curate.crawl.plan import targets
@@ -15,9 +16,9 @@ from curate.rights import Policy
 from db.models import Candidate, CandidateState, Image, Sighting
 from db.reasons import Reason
 from tests.pictures import jpeg
-from tests.sources import put_openverse
+from tests.sources import commons_file, put_commons, put_openverse
 from tests.test_quota import works
-from tests.web import Web
+from tests.web import Answer, Web
 
 UNKNOWN = {"license": "own words", "license_version": None, "license_url": None}
 
@@ -32,6 +33,8 @@ def project(make_project: Callable[..., Project], web: Web) -> Project:
         dataset__validation="1",
         crawl__allow_private_addresses="true",
         crawl__openverse__url=f'"{web.url}"',
+        crawl__commons__url=f'"{web.url}/w/api.php"',
+        crawl__commons__width="0",
     )
 
 
@@ -81,6 +84,31 @@ def test_every_source_that_says_something_must_allow_it(project: Project, web: W
     assert len(licences) == (1 if licence == "CC BY 4.0" else 2)
     assert row.state is (CandidateState.STORED if stored else CandidateState.FAILED)
     assert row.reason is (None if stored else Reason.LICENCE_REFUSED)
+
+
+def test_what_is_refused_while_it_waits_is_no_news_of_yesterday(project: Project, web: Web) -> None:
+    """An address that a second source names a stricter licence for is refused by this run, and counted so, once."""
+    offered(web, 3, license="by", license_version="4.0", license_url=None)
+    web.pages["/files/0.jpg"].status = 404
+    put_commons(web, [commons_file(0, {"NonFree": "true"}, url=f"{web.url}/files/1.jpg")])
+
+    def once_both_have_answered(_query: str) -> tuple[int, dict[str, str], bytes]:
+        """Hold up the first file, and with it the others."""
+        sources = select(func.count(Sighting.source.distinct()))
+        for _ in range(500):
+            with project.database.read() as session:
+                if session.scalar(sources) == 2:
+                    break
+            time.sleep(0.01)
+        return 200, {}, b""
+
+    web.pages["/robots.txt"] = Answer(compute=once_both_have_answered)
+    sources = ("openverse", "commons")
+    finders = [make(name, project.settings.crawl, Credentials()) for name in sources]
+    wanted = targets(project, ("jazzmaster",), sources, 1)
+    found = crawl(project, wanted, finders, CrawlOptions(Policy.OPEN))
+    assert (found.stored, found.known, dict(found.failed)) == (1, 0, {"http_4xx": 1, "licence_refused": 1})
+    assert run(project, "jazzmaster", 1, policy=Policy.OPEN).known == 3
 
 
 def test_a_query_that_was_taken_out_is_asked_no_more(project: Project, web: Web) -> None:

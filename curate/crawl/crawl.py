@@ -113,6 +113,7 @@ class _Crawl:
         refused = await crew.ledger.do(lambda session: self._open(session, target, finders))
         asked = () if self.options.recheck else finders
         crew.counted.update(refused)
+        crew.refused.update(refused)
         self.report.failed += Counter({Reason.LICENCE_REFUSED.value: len(refused)})
         with self.progress.task(f"crawling {target.name}", target.want, "images") as task:
             filling = Filling(crew, target, collecting, self.report, task)

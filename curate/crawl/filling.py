@@ -48,8 +48,10 @@ class Crew:
     """Sources that are not asked again in this run, and why."""
     counted: set[int] = field(default_factory=set)
     """Candidates that this run has met: several queries show the same ones."""
+    refused: set[int] = field(default_factory=set)
+    """Of these, the ones whose licence this run has refused."""
     undecided: set[int] = field(default_factory=set)
-    """Of these, the ones that are in no count of the report yet."""
+    """Of the ones that were met, those that are in no count of the report yet."""
 
 
 class Filling:

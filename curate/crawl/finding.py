@@ -88,8 +88,8 @@ class Finding:
         filling.total.known += counts.known
         filling.total.failed += Counter({Reason.LICENCE_REFUSED.value: counts.refused})
         filling.open += counts.open
-        filling.starved = filling.starved and not counts.open
-        if counts.open:
+        filling.starved = filling.starved and counts.open <= 0
+        if counts.open > 0:
             # Only as much as is enough: what comes after is read when this has been worked through.
             filling.hungry.clear()
             filling.line.call()
@@ -104,16 +104,33 @@ class Finding:
         shown = Shown(fresh, bool(news if turn.question.part else fresh))
         searches.turn_page(session, self._finder, turn, page, shown, self._crew.begun_at)
         counts = _Counts()
+        for candidate in candidates.values():
+            if self._is_refused(candidate):
+                self._count_refused(candidate, counts)
         for candidate in met:
             self._count(candidate, counts)
         return counts
 
+    def _is_refused(self, candidate: Candidate) -> bool:
+        """Whether its licence was refused in this run, and nobody has counted it yet."""
+        if candidate.reason is not Reason.LICENCE_REFUSED or candidate.id in self._crew.refused:
+            return False
+        return candidate.decided_at is not None and candidate.decided_at >= self._crew.begun_at
+
+    def _count_refused(self, candidate: Candidate, counts: _Counts) -> None:
+        # It may have waited until another source said more of it.
+        counts.open -= candidate.id in self._crew.undecided
+        self._crew.undecided.discard(candidate.id)
+        self._crew.counted.add(candidate.id)
+        self._crew.refused.add(candidate.id)
+        counts.refused += 1
+
     def _count(self, candidate: Candidate, counts: _Counts) -> None:
+        if candidate.id in self._crew.refused:
+            return
         self._crew.counted.add(candidate.id)
         if candidate.state is CandidateState.PENDING and candidate.target == self._target.key:
             self._crew.undecided.add(candidate.id)
             counts.open += 1
-        elif candidate.reason is Reason.LICENCE_REFUSED and candidate.found_at >= self._crew.begun_at:
-            counts.refused += 1
         else:
             counts.known += 1
