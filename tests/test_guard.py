@@ -41,6 +41,9 @@ from db.reasons import Reason, Refusal
         "2002:7f00:1::",
         "2002:a00:1::1",
         "2001:0:53aa:64c:0:0:80ff:fffe",
+        "::127.0.0.1",
+        "::a00:1",
+        "::ffff:0:127.0.0.1",
     ],
 )
 def test_private_addresses_are_not_public(address: str) -> None:

@@ -16,7 +16,8 @@ from yarl import URL
 
 from db.reasons import Reason, Refusal
 
-_NAT64 = (ipaddress.ip_network("64:ff9b::/96"), ipaddress.ip_network("64:ff9b:1::/48"))
+_CARRIERS = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
+"""Of an IPv4 address in the last 32 bits: NAT64, IPv4-compatible and IPv4-translated."""
 _SCHEMES = {"http", "https"}
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -47,7 +48,7 @@ def _inner(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
         return address.sixtofour
     if address.teredo is not None:
         return address.teredo[1]
-    if any(address in network for network in _NAT64):
+    if any(address in network for network in _CARRIERS):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return None
 
