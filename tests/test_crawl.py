@@ -15,10 +15,13 @@ from sqlalchemy import select
 from curate.crawl import claims, fetch
 from curate.crawl.crawl import CrawlOptions, crawl
 from curate.crawl.interface import SourceError
+from curate.crawl.ledger import Ledger, Result, Verdict
 from curate.crawl.plan import targets
 from curate.crawl.report import CrawlReport, Target
 from curate.crawl.sources import Credentials, make
+from curate.crawl.wire import NEVER
 from curate.doctor import examine
+from curate.ingest.intake import Intake
 from curate.project import Project, open_project
 from curate.status import status
 from db.errors import ConfigError, DatasetError
@@ -405,6 +408,23 @@ def test_an_interrupted_crawl_lets_go(project: Project, web: Web) -> None:
     asyncio.run(cancelled())
     with project.database.read() as session:
         assert set(session.scalars(select(Candidate.state))) == {CandidateState.PENDING}
+
+
+def test_what_was_let_go_of_leaves_no_file(project: Project) -> None:
+    """An image whose address a crawl that was stopped, or is too late, no longer holds is not stored."""
+    intake, data = Intake.of(project), jpeg(1)
+    with project.database.write() as session:
+        row = Candidate(address="http://x/1.jpg", state=CandidateState.PENDING)
+        session.add(row)
+        session.flush()
+        work = claims.Work(row.id, row.address, "http://x:80", local=False, source="openverse", seen=NEVER)
+
+    async def decide() -> Verdict:
+        async with Ledger(project.database, "me", intake.keep) as ledger:
+            return await ledger.decide(Result(work, intake.judge(data), NEVER, data))
+
+    assert asyncio.run(decide()).state is None
+    assert list(project.store.files()) == []
 
 
 def test_a_source_error_carries_its_reason() -> None:

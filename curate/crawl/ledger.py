@@ -162,21 +162,29 @@ class Ledger:
                 done.set_result(verdict)
 
     def _settle(self, results: Sequence[Result]) -> list[Verdict]:
-        """Store what is to be stored, then write all of it down: never a row without a file."""
+        """Store what is to be stored, then write all of it down: never a row without a file.
+
+        What is no longer ours is left alone: another crawl has it, or this one was stopped and has let go of it.
+        """
 
         def settle(session: Session) -> list[Verdict]:
-            self._keep(session, [(one.data, one.outcome) for one in results if isinstance(one.outcome, Facts)])
-            return record(session, results, self._owner)
+            mine = _held(session, results, self._owner)
+            self._keep(session, [(one.data, one.outcome) for _, one in mine if isinstance(one.outcome, Facts)])
+            verdicts = _record(session, mine)
+            return [verdicts.get(result.work.id, Verdict(None)) for result in results]
 
         return self._in_transaction(settle)
 
 
-def record(session: Session, results: Sequence[Result], owner: str) -> list[Verdict]:
-    """Write down what became of claimed candidates. What is no longer `owner`'s is left alone."""
-    ids = [result.work.id for result in results]
-    rows = {row.id: row for row in session.scalars(select(Candidate).where(Candidate.id.in_(ids)))}
+def _held(session: Session, results: Sequence[Result], owner: str) -> list[tuple[Candidate, Result]]:
+    """Of these, the ones whose candidates are still claimed by `owner`."""
     latest = {result.work.id: result for result in results}
-    mine = [(rows[number], result) for number, result in latest.items() if rows[number].owner == owner]
+    rows = {row.id: row for row in session.scalars(select(Candidate).where(Candidate.id.in_(latest)))}
+    return [(rows[number], result) for number, result in latest.items() if rows[number].owner == owner]
+
+
+def _record(session: Session, mine: Sequence[tuple[Candidate, Result]]) -> dict[int, Verdict]:
+    """Write down what became of claimed candidates."""
     verdicts: dict[int, Verdict] = {}
     decided = []
     for row, result in mine:
@@ -189,7 +197,7 @@ def record(session: Session, results: Sequence[Result], owner: str) -> list[Verd
             decided.append((row, result.outcome))
     for (row, _), state in zip(decided, decide(session, decided), strict=True):
         verdicts[row.id] = Verdict(state, row.reason, row.image_id)
-    return [verdicts.get(number, Verdict(None)) for number in ids]
+    return verdicts
 
 
 def _stands(session: Session, row: Candidate, outcome: Outcome) -> bool:
