@@ -376,6 +376,34 @@ def test_a_credential_goes_to_its_host_and_no_other(web: Web) -> None:
     assert web.headers[-1]["Authorization"] == "Bearer secret"
 
 
+@pytest.mark.parametrize("name", ["ETag", "Last-Modified", "X-Robots-Tag", "Content-Encoding"])
+def test_headers_may_hold_any_bytes(web: Web, name: str) -> None:
+    """What is kept of them is text that a database takes: one server must not end a crawl for all."""
+
+    def answer(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 200 OK\r\n%s: noai, \xff\r\nContent-Length: 1\r\n\r\nx" % name.encode())
+
+    web.put("/x", b"", script=answer)
+    (found,) = get(web.url + "/x")
+    kept = (
+        found.detail if isinstance(found, Refusal) else found.headers[name.lower()] if isinstance(found, Body) else ""
+    )
+    assert kept.encode().endswith(b"noai, %FF")
+
+
+def test_a_redirect_is_followed_to_any_bytes(web: Web) -> None:
+    """An address that is sent unescaped, in whatever encoding, is asked for byte by byte."""
+
+    def away(handler: BaseHTTPRequestHandler) -> None:
+        handler.wfile.write(b"HTTP/1.1 302 Found\r\nLocation: /gr\xfcn.jpg\r\nContent-Length: 0\r\n\r\n")
+
+    web.put("/x", b"", script=away)
+    web.put("/gr%FCn.jpg", b"here")
+    (found,) = get(web.url + "/x")
+    assert isinstance(found, Body)
+    assert found.data == b"here"
+
+
 def test_a_304_that_nobody_asked_for_is_a_refusal(web: Web) -> None:
     """Without a version to compare with there is nothing that could be unchanged."""
     found = refusal(web.put("/x", b"", status=304))

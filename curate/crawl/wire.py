@@ -1,5 +1,6 @@
 """One request on the wire: bytes capped, encodings refused, and every failure a value with its reason."""
 
+import re
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from curate.crawl.guard import BlockedAddressError
 from curate.crawl.robots import opted_out
 from db.reasons import Reason, Refusal
 
+_STRAY = re.compile("[\udc80-\udcff]")
 REDIRECTS = {301, 302, 303, 307, 308}
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=20.0)
 """Seconds without a byte. A server that drips never trips it: the fetcher has a total deadline beside it."""
@@ -119,11 +121,20 @@ def _joined(headers: Iterable[tuple[str, str]]) -> dict[str, str]:
     But for X-Robots-Tag, whose lines may each be meant for another crawler: they stay apart.
     """
     found: dict[str, str] = {}
-    for name, value in headers:
-        key = name.lower()
+    for name, said in headers:
+        key, value = name.lower(), _text(said)
         between = "\n" if key == "x-robots-tag" else ", "
         found[key] = f"{found[key]}{between}{value}" if key in found else value
     return found
+
+
+def _text(said: str) -> str:
+    """Give what a server said as text that a database takes.
+
+    Bytes that are no UTF-8, which aiohttp hides in halves of surrogate pairs, are escaped as in the address that a
+    redirect leads to.
+    """
+    return _STRAY.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", said)
 
 
 async def _read(
@@ -200,7 +211,7 @@ _EXPECTED = (aiohttp.ClientError, OSError, TimeoutError, ValueError, ArithmeticE
 def _refusal_of(error: Exception) -> Refusal:
     """Name what went wrong on the wire."""
     cause = getattr(error, "os_error", error)
-    words = str(cause) or type(error).__name__
+    words = _text(str(cause)) or type(error).__name__
     if isinstance(cause, BlockedAddressError):
         return Refusal(Reason.BLOCKED_ADDRESS, words)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
