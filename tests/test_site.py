@@ -205,6 +205,9 @@ def test_how_deep_a_page_lies_is_kept() -> None:
         ("", "nofollow", True, False),
         ("", "none", False, False),
         ("", "otherbot: noindex", True, True),
+        ("", "otherbot: nofollow", True, True),
+        ("", "noimageindex", False, True),
+        ("", "noarchive nofollow, max-image-preview: none", True, False),
     ],
 )
 def test_a_page_may_opt_out(meta: str, header: str, shows: bool, leads: bool) -> None:

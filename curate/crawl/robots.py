@@ -1,6 +1,7 @@
 """What a site asks of crawlers: robots.txt (RFC 9309) and the X-Robots-Tag header."""
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
 
@@ -13,6 +14,7 @@ ROBOTS_BYTES = 512_000
 _AGENT_LINE = re.compile(r"\s*user[-\s]*agent(?=[\s:])[\s:]*", re.IGNORECASE)
 _SOMEBODY = "somebody-else"
 """All whom a robots.txt names beside us. Protego keeps every rule for each of them: 512 kB took 25 GB and an hour."""
+_WITH_VALUE = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
 _OPT_OUTS = {"noai", "noimageai", "noindex", "none"}
 
 
@@ -57,21 +59,25 @@ def _to_us_or_not(line: str) -> str:
 
 
 def opted_out(header: str) -> bool:
-    """Whether an X-Robots-Tag keeps an image from being indexed or learned from.
+    """Whether an X-Robots-Tag keeps an image from being indexed or learned from."""
+    return not _OPT_OUTS.isdisjoint(directives(header))
+
+
+def directives(header: str) -> set[str]:
+    """What an X-Robots-Tag asks of us, in lower case.
 
     Directives may be meant for one agent: `otherbot: noindex` is not for us. Each line speaks for itself.
     """
-    return any(_line_opts_out(line) for line in header.lower().split("\n"))
+    return {word for line in header.lower().split("\n") for word in _for_us(line)}
 
 
-def _line_opts_out(line: str) -> bool:
+def _for_us(line: str) -> Iterator[str]:
     agent = ""
     for part in line.split(","):
         name, colon, directive = part.strip().partition(":")
-        if colon and name.strip() not in {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}:
-            agent, word = name.strip(), directive.strip()
-        else:
-            word = part.strip()
-        if word in _OPT_OUTS and agent in {"", AGENT}:
-            return True
-    return False
+        if colon and name.strip() in _WITH_VALUE:
+            continue
+        if colon:
+            agent = name.strip()
+        if agent in {"", AGENT}:
+            yield from (directive if colon else name).split()

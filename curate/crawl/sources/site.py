@@ -22,7 +22,7 @@ from yarl import URL
 from curate.crawl.fetch import Fetcher
 from curate.crawl.guard import parse
 from curate.crawl.interface import Page, Question, SourceError
-from curate.crawl.robots import AGENT, opted_out
+from curate.crawl.robots import AGENT, directives
 from curate.crawl.settings import SiteSettings
 from curate.crawl.sources.engine import clean, file_name
 from curate.crawl.wire import Body, Kind, Unchanged
@@ -217,9 +217,8 @@ def _text(body: Body, kind: str) -> str:
 def _allowed(tags: Tags, header: str) -> tuple[bool, bool]:
     """Whether the owner of a page lets its pictures be taken, and its links be followed."""
     metas = (tag.get("content", "") for name, tag in tags if name == "meta" and _name(tag) in {"robots", AGENT})
-    words = set(re.split(r"[,\s]+", ",".join(metas).lower()))
-    words_of_all = words | set(re.split(r"[,\s]+", header.lower()))
-    return not (opted_out(header) or words & _NO_PICTURES), not words_of_all & _NO_LINKS
+    words = directives(header).union(re.split(r"[,\s]+", ",".join(metas).lower()))
+    return not words & _NO_PICTURES, not words & _NO_LINKS
 
 
 def _name(meta: Attributes) -> str:
