@@ -1,6 +1,7 @@
 """What fills a class, what a crawl goes on with, and what it says of it: `curate crawl` as a whole."""
 
 from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import pytest
@@ -170,6 +171,24 @@ def test_asking_again_in_vain_changes_nothing(project: Project, web: Web) -> Non
     assert (again.known, dict(again.failed), again.found) == (1, {"http_4xx": 1}, 2)
     with project.database.read() as session:
         assert set(session.scalars(select(Candidate.state))) == {CandidateState.STORED}
+
+
+def test_a_page_in_an_images_place_is_told_each_time(project: Project, web: Web) -> None:
+    """What a server says of the version of a page does not stand for the image that was there."""
+    put_openverse(web, works(web, jpeg(1)))
+    assert run(project, "red").stored == 1
+
+    def page(handler: BaseHTTPRequestHandler) -> None:
+        same = handler.headers["If-None-Match"] == '"page"'
+        handler.send_response(304 if same else 200)
+        handler.send_header("ETag", '"page"')
+        handler.send_header("Content-Length", "0" if same else "6")
+        handler.end_headers()
+        handler.wfile.write(b"" if same else b"<html>")
+
+    web.put("/files/0.jpg", b"", script=page)
+    for _ in range(2):
+        assert dict(run(project, "red", recheck=True).failed) == {"not_an_image": 1}
 
 
 def test_asking_again_puts_a_lost_file_back(project: Project, web: Web) -> None:

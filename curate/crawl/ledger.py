@@ -188,7 +188,8 @@ def _record(session: Session, mine: Sequence[tuple[Candidate, Result]]) -> dict[
     verdicts: dict[int, Verdict] = {}
     decided = []
     for row, result in mine:
-        row.etag, row.last_modified = result.seen.etag, result.seen.last_modified
+        if row.image_id is None or not isinstance(result.outcome, Refusal):  # else of a version that is not here
+            row.etag, row.last_modified = result.seen.etag, result.seen.last_modified
         if isinstance(result.outcome, Unchanged) or _stands(session, row, result.outcome):
             _put_back(session, row)
             refusal = result.outcome if isinstance(result.outcome, Refusal) else None
