@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from sqlalchemy import select
 
 from curate.crawl import claims, fetch
@@ -425,6 +426,40 @@ def test_what_was_let_go_of_leaves_no_file(project: Project) -> None:
 
     assert asyncio.run(decide()).state is None
     assert list(project.store.files()) == []
+
+
+def test_a_crawl_that_waits_for_another_command_hears_an_interrupt(
+    project: Project, web: Web, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While somebody else looks for duplicates, whose end a full class must wait for."""
+    put_works(web, {"Red": put_pictures(web, 1)})
+    held = FileLock(project.private / "dedup.lock", thread_local=False)
+
+    async def interrupted() -> None:
+        from curate.crawl.crawl import _Crawl  # noqa: PLC0415 - to cancel it, the inside is needed
+        from curate.progress import QUIET  # noqa: PLC0415
+
+        loop, waits = asyncio.get_running_loop(), asyncio.Event()
+
+        def lock(_project: Project, _name: str) -> FileLock:
+            loop.call_soon_threadsafe(waits.set)
+            return FileLock(held.lock_file)
+
+        monkeypatch.setattr(Project, "lock", lock)
+        wanted = [Target("Red", "class:1", 1, ("Red",), 1)]
+        finders = [make("openverse", project.settings.crawl, Credentials())]
+        running = asyncio.create_task(_Crawl(project, CrawlOptions(), QUIET).run(wanted, finders))
+        await waits.wait()
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+
+    with held:
+        release = threading.Timer(5, held.release)  # else it would hang where it fails
+        release.start()
+        asyncio.run(interrupted())
+        assert held.is_locked
+        release.cancel()
 
 
 def test_a_source_error_carries_its_reason() -> None:

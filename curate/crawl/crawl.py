@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from filelock import Timeout
 from sqlalchemy.orm import Session
 
 from curate.crawl import claims, searches, waiting
@@ -27,6 +28,8 @@ from curate.rights import Policy
 from db.errors import CurateError
 from db.models.base import now
 from db.reasons import Reason
+
+_LOOK_SECONDS = 0.2
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,7 @@ class _Crawl:
         want, report = filling.target.want, filling.report
         if want is None or not filling.stored_ids:
             return False
+        await self._wait_for_others("dedup")
         await asyncio.to_thread(dedup, self.project)
         ids = filling.stored_ids
         report.near_duplicates = await filling.crew.ledger.read(lambda session: extra_copies(session, ids))
@@ -158,6 +162,13 @@ class _Crawl:
         filling.limit = want + report.near_duplicates
         report.full = filling.full
         return was_full and not filling.full
+
+    async def _wait_for_others(self, what: str) -> None:
+        """Wait until nobody else does `what`. Ctrl-C is heard meanwhile, which a thread that waits would hold up."""
+        while True:
+            with contextlib.suppress(Timeout), self.project.lock(what).acquire(blocking=False):
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
 
 
 def _begin(session: Session) -> list[Pace]:
