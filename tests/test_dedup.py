@@ -18,7 +18,7 @@ from curate.dedup.search import dedup
 from curate.edit import set_value
 from curate.ingest.folder import import_folder
 from curate.progress import Quiet, Task
-from curate.project import Project
+from curate.project import Project, open_project
 from curate.select import unlabelled
 from curate.status import status
 from db.errors import StoreError
@@ -205,14 +205,28 @@ def test_stricter_settings_take_groups_apart(make_project: Callable[..., Project
     assert len(dedup(project).groups) == 1
     set_value(project.root / "curate.toml", "dedup.likeness", "1.0")
     set_value(project.root / "curate.toml", "dedup.difference", "0.01")
-    from curate.project import open_project  # noqa: PLC0415 - opened again under other settings
-
     stricter = open_project(project.root)
     assert dedup(stricter).groups == []
     with stricter.database.read() as session:
         assert session.scalar(select(func.count()).select_from(DuplicateGroup)) == 0
         assert session.scalars(select(Image.is_keeper)).all() == [True, True]
     stricter.database.close()
+
+
+def test_settings_that_were_tried_and_taken_back_lose_no_group(
+    make_project: Callable[..., Project], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search under other limits that was stopped, and then one under those of before, find what was found before."""
+    project = make_project()
+    import_folder(project, copies_folder(tmp_path), labels=False)
+    expected = names(project)
+    monkeypatch.setattr(search, "_BATCH", 2)
+    set_value(project.root / "curate.toml", "dedup.likeness", "0.7")
+    other = open_project(project.root)
+    with pytest.raises(KeyboardInterrupt):
+        dedup(other, Stops(after=1))
+    other.database.close()
+    assert names(project) == expected
 
 
 def test_what_is_set_aside_is_still_compared(project: Project, tmp_path: Path) -> None:

@@ -70,8 +70,9 @@ def dedup(project: Project, progress: Progress = QUIET) -> DedupReport:
             with progress.task("looking at likely duplicates", len(pairs), "pairs") as task:
                 verdicts = verifier.look(pairs, task.advance)
             with project.database.write() as session:
-                _record(session, pairs, verdicts, images, verifier.name)
                 _mark(session, images.ids[images.new].tolist(), method)
+                _drop_outdated(session, verifier.name, method)
+                _record(session, pairs, verdicts, images, verifier.name)
                 regroup(session)
             looked_at += len(pairs)
         with project.database.read() as session:
@@ -135,11 +136,21 @@ def _reader(project: Project) -> Callable[[int], bytes]:
     return read
 
 
+def _drop_outdated(session: Session, verifier: str, method: str) -> None:
+    """Delete what another verifier found, once both images have been compared by this method.
+
+    Not sooner: a search that is stopped, and whose settings are then taken back, must not have cost any group.
+    What a person said always holds.
+    """
+    longer = Image.compared_with.startswith(f"{method} ", autoescape=True)
+    seen = select(Image.id).where((Image.compared_with == method) | longer)
+    both = DuplicatePair.low_id.in_(seen) & DuplicatePair.high_id.in_(seen)
+    session.execute(delete(DuplicatePair).where(DuplicatePair.verifier.not_in([verifier, PERSON]), both))
+
+
 def _record(
     session: Session, pairs: Sequence[tuple[int, int]], verdicts: Sequence[Verdict], images: _Images, verifier: str
 ) -> None:
-    # What another verifier found does not hold under this one; what a person said always does.
-    session.execute(delete(DuplicatePair).where(DuplicatePair.verifier.not_in([verifier, PERSON])))
     by_person = select(DuplicatePair.low_id, DuplicatePair.high_id).where(DuplicatePair.verifier == PERSON)
     settled = {(low, high) for low, high in session.execute(by_person)}
     for (low, high), verdict in zip(pairs, verdicts, strict=True):
