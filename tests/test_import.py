@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from curate.ingest import folder as folders
 from curate.ingest.folder import import_folder, local_offer, local_path
 from curate.project import Project
 from curate.status import status
 from db.errors import DatasetError
-from db.models import Annotation, Base, Candidate, Image, ImageState, Label, Sighting
+from db.models import Annotation, Base, Candidate, Class, Image, ImageState, Label, Sighting
+from db.store import digest
 from tests.pictures import encoded, jpeg, picture, write_folder
 
 
@@ -21,6 +23,13 @@ def counts(project: Project) -> dict[str, int]:
     with project.database.read() as session:
         tables = Base.metadata.sorted_tables
         return {table.name: session.scalar(select(func.count()).select_from(table)) or 0 for table in tables}
+
+
+def labels_of(project: Project) -> dict[str, str | None]:
+    """The class that each image counts as, by hash; None for a conflict."""
+    query = select(Image.sha256, Class.name).join(Label, Label.image_id == Image.id)
+    with project.database.read() as session:
+        return {row[0]: row[1] for row in session.execute(query.outerjoin(Class, Class.id == Label.class_id))}
 
 
 def test_files_are_stored_with_their_labels(project: Project, tmp_path: Path) -> None:
@@ -129,6 +138,27 @@ def test_moving_a_file_to_another_class_mends_its_label(project: Project, tmp_pa
         states = sorted(a.state.value for a in session.scalars(select(Annotation)))
         assert session.scalar(select(func.count()).select_from(Label)) == 2
     assert states == ["active", "active", "deleted"]
+
+
+def test_two_files_that_changed_places_change_their_labels(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What lay under a name before says nothing of what lies there now, also where the two are in different batches."""
+    monkeypatch.setattr(folders, "_BATCH", 1)
+    folder = write_folder(tmp_path / "in", {"Red": range(2), "Green": range(2)})
+    import_folder(project, folder, labels=True)
+    before = labels_of(project)
+    red, green = folder / "Red" / "0.jpg", folder / "Green" / "0.jpg"
+    red_bytes, green_bytes = red.read_bytes(), green.read_bytes()
+    red.write_bytes(green_bytes)
+    green.write_bytes(red_bytes)
+    import_folder(project, folder, labels=True)
+    after = labels_of(project)
+    swapped = {digest(red): "Red", digest(green): "Green"}
+    assert after == before | swapped
+    green.unlink()  # in no folder any more: what was said of it stands
+    import_folder(project, folder, labels=True)
+    assert labels_of(project) == after
 
 
 @pytest.mark.parametrize("name", ["x" * 200 + ".jpg", "a b&c;.jpg", "né\u0301.jpg", "a..jpg", "\udcff.jpg"])

@@ -146,6 +146,7 @@ def _write_batch(
     ids = project.classes(session)
     offers = {path: local_offer(path, "import", str(folder)) for path, _ in taken}
     candidates = register(session, list(offers.values()), Collecting())
+    there_before = {found.image_id for found in candidates.values() if found.image_id is not None}
     pairs = [(candidates[offers[path].address], outcome) for path, outcome in taken]
     states = decide(session, pairs)
     answers = []
@@ -156,22 +157,38 @@ def _write_batch(
             meant = (None, said) if isinstance(said, Other) else (ids[said], None)
             answers.append(_answer(candidate, candidate.image_id, *meant))
     record(session, answers)
-    report.labelled_ids |= {answer.image_id for answer in answers}
-    _withdraw_moved(session, {answer.image_id for answer in answers})
-    apply.settle(session, {answer.image_id for answer in answers})  # a label outweighs what a check has found
+    labelled = {answer.image_id for answer in answers}
+    report.labelled_ids |= labelled
+    _withdraw_moved(session, labelled | (there_before if classes else set()))
+    apply.settle(session, labelled)  # a label outweighs what a check has found
 
 
 def _withdraw_moved(session: Session, image_ids: Iterable[int]) -> None:
-    """Take back what a file said that has since been moved to another class's folder: the way to mend a label there."""
+    """Take back what a file said that has since been moved to another class's folder: the way to mend a label there.
+
+    Another file may have its old name by now. An image that is in no folder any more keeps what was said of it.
+    """
     for ids in chunks(image_ids):
         query = select(Annotation).where(Annotation.image_id.in_(ids), Annotation.origin == AnnotationOrigin.IMPORT)
         by_image: dict[int, list[Annotation]] = {}
         for annotation in session.scalars(query.where(Annotation.state == AnnotationState.ACTIVE)):
             by_image.setdefault(annotation.image_id, []).append(annotation)
-        several = [a for annotations in by_image.values() if len(annotations) > 1 for a in annotations]
-        addresses = {a: str(a.revisions[-1].answer["address"]) for a in several}
-        gone = [a for a, address in addresses.items() if not local_path(address).exists()]
-        record(session, [_withdrawn(annotation, addresses[annotation]) for annotation in gone])
+        several = [annotations for annotations in by_image.values() if len(annotations) > 1]
+        addresses = {a: str(a.revisions[-1].answer["address"]) for annotations in several for a in annotations}
+        held = _images_at(session, addresses.values())
+        for annotations in several:
+            gone = [a for a in annotations if held.get(addresses[a]) != a.image_id]
+            if len(gone) < len(annotations):
+                record(session, [_withdrawn(annotation, addresses[annotation]) for annotation in gone])
+
+
+def _images_at(session: Session, addresses: Iterable[str]) -> dict[str, int | None]:
+    """The image that each file held when it was last read, of those files that are still there."""
+    found: dict[str, int | None] = {}
+    for batch in chunks(address for address in addresses if local_path(address).exists()):
+        rows = session.execute(select(Candidate.address, Candidate.image_id).where(Candidate.address.in_(batch)))
+        found.update((row[0], row[1]) for row in rows)
+    return found
 
 
 def local_path(address: str) -> Path:
