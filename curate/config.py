@@ -54,11 +54,12 @@ class DatasetSettings(Section):
     """What is to be reached."""
 
     name: str = Field(default="dataset", min_length=1)
-    target: int = Field(default=250, ge=2)
+    target: int = Field(default=250, ge=2, lt=2**31)
     """Labelled images a class."""
     validation: int = Field(default=50, ge=1)
     """Of these, how many are held out."""
-    seed: int = 2017
+    seed: int = Field(default=2017, ge=-(2**63), lt=2**63)
+    """As large as the database can keep."""
 
     @model_validator(mode="after")
     def _something_to_learn_from(self) -> "DatasetSettings":
@@ -160,7 +161,7 @@ def load(path: Path) -> Settings:
 def read(path: Path) -> str:
     """Text of a `curate.toml`. Raises ConfigError."""
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")  # some editors begin a file with a byte order mark
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -188,7 +189,12 @@ def check(values: dict[str, Any], path: Path) -> Settings:
 
 
 def _plain(key: str, message: str) -> str:
-    message = message.removeprefix("Value error, ").replace("a valid tuple", 'a list, such as ["a", "b"]')
+    message = message.removeprefix("Value error, ")
+    if "a valid dictionary" in message or (key == "classes" and "a valid tuple" in message):
+        message = f"this is a section: write [{key}], and its keys below"
+        if key.partition(".")[0] == "classes":
+            message = 'each class is a section of its own: write [[classes]], and name = "…" below'
+    message = message.replace("a valid tuple", 'a list, such as ["a", "b"]')
     return f"{key}: {message}" if key else message
 
 

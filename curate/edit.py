@@ -1,5 +1,6 @@
 """Writing `curate.toml`: comments and order of what a person wrote stay as they are."""
 
+import codecs
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
@@ -24,7 +25,7 @@ def set_value(path: Path, key: str, text: str, check: Callable[[Any], None] = la
     if key not in config.known_keys():
         config.value(config.load(path), key)  # raises, with the nearest known key
     text_before = config.read(path)
-    config.parse(text_before, path)
+    values_before = config.parse(text_before, path)
     document = tomlkit.parse(text_before)
     *sections, name = key.split(".")
     table: Any = document
@@ -32,6 +33,8 @@ def set_value(path: Path, key: str, text: str, check: Callable[[Any], None] = la
         if section not in table:
             table[section] = tomlkit.table()
         table = table[section]
+        if not isinstance(table, Mapping):
+            config.check(values_before, path)  # raises: no section is a number or a list
     for value in _readings(text):
         table[name] = value
         try:
@@ -40,9 +43,19 @@ def set_value(path: Path, key: str, text: str, check: Callable[[Any], None] = la
             problem = error
         else:
             check(config.value(settings, key))
-            write_atomically(path, tomlkit.dumps(document).encode())
+            save(path, tomlkit.dumps(document))
             return config.value(settings, key)
     raise problem
+
+
+def save(path: Path, text: str) -> None:
+    """Write an edited `curate.toml`. What the file is stays: its rights, its line ends, and where a link leads."""
+    there = path.read_bytes()
+    if b"\r\n" in there:
+        text = text.replace("\n", "\r\n")
+    if there.startswith(codecs.BOM_UTF8):
+        text = f"\ufeff{text}"
+    write_atomically(path.resolve(), text.encode(), mode=path.stat().st_mode & 0o777)
 
 
 def line(key: str, value: Any) -> str:  # noqa: ANN401 - whatever the key holds
@@ -54,7 +67,7 @@ def _readings(text: str) -> list[Any]:
     """Give what `text` may mean, likeliest first; `2017` can be a number or, for a name, a string."""
     try:
         return [tomlkit.parse(f"x = {text}")["x"], text]
-    except tomlkit.exceptions.ParseError:
+    except tomlkit.exceptions.TOMLKitError:
         return [text]
 
 

@@ -9,7 +9,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict
 class Section(BaseModel):
     """A section of `curate.toml`: no key that is not known, and no change once it is read."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Infinity is no JSON: what cannot be shown must not be set.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 def _web_address(url: str) -> str:

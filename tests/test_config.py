@@ -32,6 +32,11 @@ def load(tmp_path: Path, text: str) -> config.Settings:
         (MINIMAL + '[crawl.openverse]\nurl = "http://me:secret@x"\n', "no http"),
         (MINIMAL + '[database]\nurl = "mysql://x"\n', "sqlite:///"),
         ("[dataset\n", "no valid TOML"),
+        ('classes = ["A", "B"]\n', "write [[classes]]"),
+        ('[classes]\nname = "A"\n', "write [[classes]]"),
+        ("crawl = 3\n" + MINIMAL, "write [crawl]"),
+        (MINIMAL + "[quality]\nmax_aspect = inf\n", "quality.max_aspect: Input should be a finite number"),
+        (MINIMAL + "[dataset]\nseed = 99999999999999999999\n", "dataset.seed"),
     ],
 )
 def test_a_wrong_setting_is_told_in_one_line(tmp_path: Path, text: str, words: str) -> None:
@@ -74,6 +79,22 @@ def test_setting_a_key_keeps_comments_and_the_rest(tmp_path: Path) -> None:
     assert config.load(path).crawl.openverse.url == "http://127.0.0.1:99"
 
 
+def test_a_file_stays_what_it_is_when_a_key_is_set(tmp_path: Path) -> None:
+    """Line ends, byte order mark and rights are a person's, and a link goes on leading to the file that is edited."""
+    real, path = tmp_path / "real.toml", tmp_path / "curate.toml"
+    before = "\ufeff" + MINIMAL.replace("\n", "\r\n")
+    real.write_bytes(before.encode())
+    real.chmod(0o600)
+    path.symlink_to(real.name)
+    edit.set_value(path, "dataset.target", "60")
+    assert path.is_symlink()
+    assert real.stat().st_mode & 0o777 == 0o600
+    text = real.read_bytes().decode()
+    assert text.startswith(before)
+    assert text.count("\n") == text.count("\r\n") > before.count("\n")
+    assert config.load(path).dataset.target == 60
+
+
 def test_settings_are_shown_as_they_can_be_written(tmp_path: Path) -> None:
     """What is shown is TOML, and gives the same settings again; an address ends in no slash then."""
     path = tmp_path / "curate.toml"
@@ -95,6 +116,11 @@ def test_a_wrong_value_is_not_written(tmp_path: Path) -> None:
         with pytest.raises(ConfigError):
             edit.set_value(path, key, value)
     assert path.read_text() == MINIMAL
+    with pytest.raises(ConfigError, match=r"crawl\.sources"):
+        edit.set_value(path, "crawl.sources", "{a = 1, a = 1}")
+    path.write_text("crawl = 3\n" + MINIMAL)
+    with pytest.raises(ConfigError, match=r"write \[crawl\]"):
+        edit.set_value(path, "crawl.contact", "me@example.org")
 
 
 def test_a_draft_takes_what_the_preset_knows() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
-from curate import config
+from curate import config, edit
 from curate.classes.change import Change
 from curate.classes.rows import add
 from curate.classes.settings import rewritten
@@ -13,7 +13,6 @@ from curate.config import class_key
 from db.engine import Database
 from db.errors import ConfigError
 from db.faults import fault
-from db.files import write_atomically
 from db.labels import settle
 from db.models import Annotation, AnnotationRevision, Candidate, Class, ClassChange, Image, Sighting
 from db.models.base import now
@@ -29,7 +28,7 @@ def finish(database: Database, path: Path, settings: config.Settings) -> config.
         # Only the list that was changed: what a person wrote since is adopted, or refused, as any other hand's work.
         if [c.name for c in settings.classes] == made.before:
             text = rewritten(config.read(path), path, Change(made.kind, tuple(made.names), made.into))
-            write_atomically(path, text.encode(), mode=path.stat().st_mode & 0o777)
+            edit.save(path, text)
             settings = config.load(path)
         fault("classes.settings")
         with database.write() as session:
