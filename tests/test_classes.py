@@ -420,6 +420,19 @@ def test_a_hand_may_still_edit_the_list(labelled: Project) -> None:
         projects.open_project(labelled.root)
 
 
+def test_a_class_that_a_hand_brings_back_has_its_images_in_use(make_project: MakeProject, tmp_path: Path) -> None:
+    """A label outweighs a quality check, however it came to count again."""
+    project = make_project(quality__min_side="200")
+    folders = {"Red": range(3), "Green": range(3, 6), "Blue": range(6, 9)}
+    import_folder(project, write_folder(tmp_path / "in", folders), labels=True)
+    before = text(project)
+    removed = change(project, "remove", "Red", drop=True)
+    assert status(removed).set_aside == 3
+    (project.root / "curate.toml").write_text(before)
+    back = projects.open_project(project.root)
+    assert (counts(back)["Red"], status(back).set_aside) == (3, 0)
+
+
 def test_a_class_that_only_history_says_can_go(labelled: Project) -> None:
     """An answer that was changed long ago keeps its history when its first class is taken out by hand."""
     with labelled.database.write() as session:

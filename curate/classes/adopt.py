@@ -53,6 +53,10 @@ def adopt(database: Database, settings: config.Settings) -> None:
             rows[class_key(name)].name, rows[class_key(name)].position = name, position
         session.flush()
         settle(session, back)
+        if back:
+            from curate.quality import apply  # noqa: PLC0415 - it imports `curate.project`, which imports this module
+
+            apply.settle(session, back)  # what has a label is in use, whatever a check says
 
 
 def _leave(session: Session, row: Class) -> None:
