@@ -2,18 +2,22 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import func, select
 
+from curate.classes.apply import change_classes
+from curate.classes.change import Change
 from curate.ingest import folder as folders
 from curate.ingest.folder import import_folder, local_offer, local_path
+from curate.progress import Quiet, Task
 from curate.project import Project
 from curate.status import status
 from db.errors import DatasetError
-from db.models import Annotation, Base, Candidate, Class, Image, ImageState, Label, Sighting
+from db.models import Annotation, Base, Candidate, ChangeKind, Class, Image, ImageState, Label, Sighting
 from db.store import digest
 from tests.pictures import encoded, jpeg, picture, write_folder
 
@@ -159,6 +163,55 @@ def test_two_files_that_changed_places_change_their_labels(
     green.unlink()  # in no folder any more: what was said of it stands
     import_folder(project, folder, labels=True)
     assert labels_of(project) == after
+
+
+class Between(Quiet):
+    """Does something once, after the first batch."""
+
+    def __init__(self, then: Callable[[], object]) -> None:
+        self._then: list[Callable[[], object]] = [then]
+
+    def advance(self, steps: int = 1) -> None:  # noqa: ARG002 - the protocol's signature
+        """Do it."""
+        if self._then:
+            self._then.pop()()
+
+    @contextmanager
+    def task(self, name: str, total: int | None, unit: str) -> Iterator[Task]:  # noqa: ARG002 - as above
+        """Begin."""
+        yield self
+
+
+def test_a_class_may_be_renamed_or_merged_while_its_images_come_in(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of the import says the class that its folder's name counts as now; a removed one stops it."""
+    monkeypatch.setattr(folders, "_BATCH", 1)
+    folder = write_folder(tmp_path / "in", {"Red": range(3)})
+    rename = Change(ChangeKind.RENAME, ("Red",), "Crimson")
+    import_folder(project, folder, labels=True, progress=Between(lambda: change_classes(project, rename)))
+    assert [*labels_of(project).values()] == ["Crimson"] * 3
+    more = write_folder(tmp_path / "more", {"Green": range(3, 6)})
+    merge = Change(ChangeKind.MERGE, ("Green",), "Crimson")
+    import_folder(project, more, labels=True, progress=Between(lambda: change_classes(project, merge)))
+    assert [*labels_of(project).values()] == ["Crimson"] * 6
+
+
+def test_a_class_that_is_removed_while_its_images_come_in_stops_them(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That is told, and no file is stored without its row."""
+    monkeypatch.setattr(folders, "_BATCH", 1)
+    folder = write_folder(tmp_path / "in", {"Red": range(3)})
+    remove = Change(ChangeKind.REMOVE, ("Red",))
+    with pytest.raises(DatasetError, match="'Red' was removed while its images came in"):
+        import_folder(
+            project,
+            folder,
+            labels=True,
+            progress=Between(lambda: change_classes(project, remove, drop_labels=True)),
+        )
+    assert (status(project).images, len(list(project.store.files()))) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["x" * 200 + ".jpg", "a b&c;.jpg", "né\u0301.jpg", "a..jpg", "\udcff.jpg"])

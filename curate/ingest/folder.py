@@ -22,10 +22,12 @@ from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.quality import apply
 from db.batches import chunks
+from db.classes import ids_now
 from db.errors import DatasetError
 from db.labels import Answer, record
 from db.models import Annotation, AnnotationOrigin, AnnotationState, Candidate, CandidateState, Other
 from db.models.base import now
+from db.policy import Decision
 from db.reasons import Reason, Refusal
 
 _BATCH = 64
@@ -67,9 +69,10 @@ def import_folder(project: Project, folder: Path, *, labels: bool, progress: Pro
         for batch in _batches(files):
             judged = list(pool.map(lambda path: _judge_file(intake, path), batch))
             with project.database.write() as session:
+                meant = _meant(session, classes)
                 intake.keep(session, ((data, outcome) for data, outcome in judged if isinstance(outcome, Facts)))
                 outcomes = [outcome for _, outcome in judged]
-                _write_batch(project, session, folder, list(zip(batch, outcomes, strict=True)), classes, report)
+                _write_batch(session, folder, list(zip(batch, outcomes, strict=True)), meant, report)
             task.advance(len(batch))
     return report
 
@@ -135,15 +138,26 @@ def _classes_of(project: Project, folder: Path, files: Iterable[Path]) -> dict[s
     return {name: known[class_key(name)] for name in found}
 
 
+def _meant(session: Session, classes: dict[str, str | Other]) -> dict[str, Decision]:
+    """What the subfolders' names say at this moment: a class may be renamed or merged while a long import runs.
+
+    Raises DatasetError for one that was removed meanwhile.
+    """
+    names = [said for said in classes.values() if not isinstance(said, Other)]
+    ids = dict(zip(names, ids_now(session, map(class_key, names)), strict=True))
+    for name, class_id in ids.items():
+        if class_id is None:
+            raise DatasetError(f"class {name!r} was removed while its images came in; rename or move its folder")
+    return {folder: (None, said) if isinstance(said, Other) else (ids[said], None) for folder, said in classes.items()}
+
+
 def _write_batch(
-    project: Project,
     session: Session,
     folder: Path,
     taken: Sequence[tuple[Path, Outcome]],
-    classes: dict[str, str | Other],
+    classes: dict[str, Decision],
     report: ImportReport,
 ) -> None:
-    ids = project.classes(session)
     offers = {path: local_offer(path, "import", str(folder)) for path, _ in taken}
     candidates = register(session, list(offers.values()), Collecting())
     there_before = {found.image_id for found in candidates.values() if found.image_id is not None}
@@ -154,8 +168,7 @@ def _write_batch(
         _count(report, path, outcome, state)
         said = classes.get(path.relative_to(folder).parts[0]) if path.parent != folder else None
         if said is not None and candidate.image_id is not None and state is not CandidateState.FAILED:
-            meant = (None, said) if isinstance(said, Other) else (ids[said], None)
-            answers.append(_answer(candidate, candidate.image_id, *meant))
+            answers.append(_answer(candidate, candidate.image_id, *said))
     record(session, answers)
     labelled = {answer.image_id for answer in answers}
     report.labelled_ids |= labelled
