@@ -101,7 +101,7 @@ def open_project(folder: Path) -> Project:
     migrate.upgrade(path)
     database = Database(path)
     settings = finish(database, folder / config.FILE_NAME, settings)
-    adopt(database, settings)
+    settings = adopt(database, folder / config.FILE_NAME, settings)
     project = Project(folder, settings, database, ImageStore(folder / "images"))
     _adopt_policy(project)
     return project

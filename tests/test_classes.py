@@ -5,10 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from curate import project as projects
 from curate import runs
+from curate.classes.adopt import adopt
 from curate.classes.apply import change_classes, standing
 from curate.classes.change import Change
 from curate.cli.main import run
@@ -444,6 +445,22 @@ def test_a_class_that_only_history_says_can_go(labelled: Project) -> None:
     opened = projects.open_project(labelled.root)
     assert listed(opened)[1] == ["Green", "Blue"]
     assert [revision.label for revision in why(opened, str(image)).annotations[0].revisions] == ["Red"]
+
+
+@pytest.mark.parametrize("told", [True, False])
+def test_a_process_that_read_the_list_before_it_changed_undoes_nothing(labelled: Project, *, told: bool) -> None:
+    """Whether `curate.toml` had been written by then or not: it goes on with the new list."""
+    stale, file, old = labelled.settings, labelled.root / "curate.toml", text(labelled)
+    removed = change(labelled, "remove", "Red", drop=True)
+    renamed = change(removed, "rename", "Green", into="Lime")
+    if not told:
+        file.write_text(old)
+        with renamed.database.write() as session:
+            session.execute(update(ClassChange).values(settings_at=None))
+    settings = adopt(renamed.database, file, stale)
+    assert [c.name for c in settings.classes] == ["Lime", "Blue"]
+    assert listed(renamed) == (["Lime", "Blue"], ["Lime", "Blue"])
+    assert counts(projects.open_project(labelled.root)) == {"Lime": 3, "Blue": 3}
 
 
 BOUNDARIES = ["commit.before", "commit.after", "classes.changed", "file.written", "file.renamed", "classes.settings"]

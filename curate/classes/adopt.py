@@ -1,5 +1,6 @@
 """Whatever is run next makes database and `curate.toml` agree: after a kill, and after a change by hand."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sqlalchemy import ColumnElement, func, select
@@ -25,6 +26,7 @@ def finish(database: Database, path: Path, settings: config.Settings) -> config.
             session.scalars(select(ClassChange).where(ClassChange.settings_at.is_(None)).order_by(ClassChange.id))
         )
     for made in due:
+        settings = config.load(path)  # another process may have come first
         # Only the list that was changed: what a person wrote since is adopted, or refused, as any other hand's work.
         if [c.name for c in settings.classes] == made.before:
             text = rewritten(config.read(path), path, Change(made.kind, tuple(made.names), made.into))
@@ -36,27 +38,41 @@ def finish(database: Database, path: Path, settings: config.Settings) -> config.
     return settings
 
 
-def adopt(database: Database, settings: config.Settings) -> None:
-    """Make the table of classes follow what a hand wrote. Raises ConfigError where that would lose labels."""
+def adopt(database: Database, path: Path, settings: config.Settings) -> config.Settings:
+    """Make the table of classes follow what a hand wrote; give the settings that it follows.
+
+    Raises ConfigError where that would lose labels.
+    """
     wanted = [c.name for c in settings.classes]
     with database.read() as session:
         present = select(Class).where(Class.retired_at.is_(None)).order_by(Class.position)
         if [row.name for row in session.scalars(present)] == wanted:
-            return
+            return settings
     with database.write() as session:
-        known = {row.key: row for row in session.scalars(present)}
-        for row in [known.pop(key) for key in list(known) if key not in map(class_key, wanted)]:
-            _leave(session, row)
-        back = [image for name in wanted if class_key(name) not in known for image in add(session, name)]
-        rows = {row.key: row for row in session.scalars(present)}
-        for position, name in enumerate(wanted):
-            rows[class_key(name)].name, rows[class_key(name)].position = name, position
-        session.flush()
-        settle(session, back)
-        if back:
-            from curate.quality import apply  # noqa: PLC0415 - it imports `curate.project`, which imports this module
+        unfinished = session.scalar(select(ClassChange.id).where(ClassChange.settings_at.is_(None)).limit(1))
+        read_again = config.load(path)
+        if unfinished is None and [c.name for c in read_again.classes] == wanted:
+            _follow_hand(session, wanted)
+            return settings
+    # Not a hand: another process has changed the list since we read it, and what it left would be undone.
+    return adopt(database, path, finish(database, path, read_again))
 
-            apply.settle(session, back)  # what has a label is in use, whatever a check says
+
+def _follow_hand(session: Session, wanted: Sequence[str]) -> None:
+    present = select(Class).where(Class.retired_at.is_(None))
+    known = {row.key: row for row in session.scalars(present)}
+    for row in [known.pop(key) for key in list(known) if key not in map(class_key, wanted)]:
+        _leave(session, row)
+    back = [image for name in wanted if class_key(name) not in known for image in add(session, name)]
+    rows = {row.key: row for row in session.scalars(present)}
+    for position, name in enumerate(wanted):
+        rows[class_key(name)].name, rows[class_key(name)].position = name, position
+    session.flush()
+    settle(session, back)
+    if back:
+        from curate.quality import apply  # noqa: PLC0415 - it imports `curate.project`, which imports this module
+
+        apply.settle(session, back)  # what has a label is in use, whatever a check says
 
 
 def _leave(session: Session, row: Class) -> None:
