@@ -165,6 +165,38 @@ def test_two_files_that_changed_places_change_their_labels(
     assert labels_of(project) == after
 
 
+def test_links_are_followed_but_not_in_a_circle(project: Project, tmp_path: Path) -> None:
+    """Images of a linked folder come in under the link's name; a link that leads back up adds nothing."""
+    elsewhere = write_folder(tmp_path / "elsewhere", {"photos": range(2)}) / "photos"
+    (elsewhere / "back").symlink_to(tmp_path / "in")
+    folder = write_folder(tmp_path / "in", {"Green": range(2, 4)})
+    (folder / "Red").symlink_to(elsewhere)
+    (folder / "Green" / "round").symlink_to(folder)
+    (folder / "Green" / "itself").symlink_to("itself")
+    report = import_folder(project, folder, labels=True)
+    assert (report.stored, report.duplicates, dict(report.failed)) == (4, 0, {})
+    found = status(project).classes
+    assert (found["Red"].labelled, found["Green"].labelled) == (2, 2)
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It costs what is in it, and is no silence."""
+    folder = write_folder(tmp_path / "in", {"Red": range(1), "Green": range(1)})
+    scandir = os.scandir
+
+    def refusing(path: str) -> object:
+        if str(path).endswith("Red"):
+            raise PermissionError(13, "Permission denied")
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    report = import_folder(project, folder, labels=True)
+    assert (report.stored, [path.name for path, _ in report.failures]) == (1, ["Red"])
+    assert dict(report.failed) == {"unreadable": 1}
+
+
 class Between(Quiet):
     """Does something once, after the first batch."""
 

@@ -4,7 +4,7 @@ import contextlib
 import difflib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -56,6 +56,8 @@ def import_folder(project: Project, folder: Path, *, labels: bool, progress: Pro
     given, folder = folder, Path(os.path.abspath(folder))  # noqa: PTH100 - `..` must go, and links must stay
     if not folder.is_dir():
         raise DatasetError(f"{given} is no folder")
+    if not os.access(folder, os.R_OK):
+        raise DatasetError(f"{given} cannot be looked into; whose it is, and its rights, say why")
     files = list(image_files(folder))
     classes = _classes_of(project, folder, files) if labels else {}
     report = ImportReport()
@@ -78,13 +80,36 @@ def import_folder(project: Project, folder: Path, *, labels: bool, progress: Pro
 
 
 def image_files(folder: Path) -> Iterator[Path]:
-    """Every file below `folder` that is not hidden, in a fixed order."""
-    for where, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(where, name)
-            if not name.startswith(".") and path.is_file():
-                yield path
+    """Every file below `folder` that is not hidden, in a fixed order; links are followed, but not in a circle.
+
+    A folder that cannot be looked into stands for what is in it: reading it says why.
+    """
+    return _files_below(folder, frozenset())
+
+
+def _files_below(folder: Path, above: frozenset[str]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in above:
+        return
+    try:
+        with os.scandir(folder) as found:
+            entries = sorted((entry for entry in found if not entry.name.startswith(".")), key=lambda one: one.name)
+    except OSError:
+        yield folder
+        return
+    folders = [entry for entry in entries if _is(entry.is_dir, unknown=False)]
+    yield from (folder / entry.name for entry in entries if _is(entry.is_file, unknown=True))
+    for entry in folders:
+        yield from _files_below(folder / entry.name, above | {real})
+
+
+def _is(kind: Callable[[], bool], *, unknown: bool) -> bool:
+    try:
+        return kind()
+    except PermissionError:
+        return unknown
+    except OSError:  # a link that leads nowhere
+        return False
 
 
 def read_file(path: Path, limits: IngestSettings) -> bytes | Refusal:
@@ -198,7 +223,8 @@ def _withdraw_moved(session: Session, image_ids: Iterable[int]) -> None:
 def _images_at(session: Session, addresses: Iterable[str]) -> dict[str, int | None]:
     """The image that each file held when it was last read, of those files that are still there."""
     found: dict[str, int | None] = {}
-    for batch in chunks(address for address in addresses if local_path(address).exists()):
+    there = (address for address in addresses if _is(local_path(address).exists, unknown=True))
+    for batch in chunks(there):
         rows = session.execute(select(Candidate.address, Candidate.image_id).where(Candidate.address.in_(batch)))
         found.update((row[0], row[1]) for row in rows)
     return found
