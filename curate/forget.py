@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from curate import lookup
 from curate.audit import kept as audits
 from curate.crawl.guard import host_of
-from curate.dedup.groups import regroup
+from curate.dedup.groups import bridge, regroup
 from curate.ingest.intake import FORGOTTEN
 from curate.labelling import Labelling
 from curate.pages.page import discard_pages
@@ -153,6 +153,7 @@ def _copies(session: Session, ids: Collection[int]) -> list[int]:
 
 
 def _take_out(session: Session, wanted: _Wanted) -> None:
+    bridge(session, wanted.images)
     for batch in chunks(wanted.images):
         session.execute(
             update(Image)

@@ -149,6 +149,21 @@ def test_joining_takes_back_what_was_said_of_the_groups(filled: Project) -> None
     assert grouped(filled) == [["1-a.jpg", "1-b.jpg", "3.jpg"], ["2-a.jpg", "2-b.jpg"]]
 
 
+def test_copies_of_a_forgotten_image_stay_together(filled: Project, cli: Cli) -> None:
+    """They are one photograph though it was never said of the two: each was joined to the one that is gone."""
+    known = ids(filled)
+    word.join(filled, str(known["3.jpg"]), str(known["1-a.jpg"]))
+    word.join(filled, str(known["3.jpg"]), str(known["2-a.jpg"]))
+    number = number_of(filled, "3.jpg")
+    cli("forget", known["3.jpg"], cwd=filled.root, check=True)
+    expected = ["1-a.jpg", "1-b.jpg", "2-a.jpg", "2-b.jpg"]
+    assert (grouped(filled), number_of(filled, "1-a.jpg")) == ([expected], number)
+    under_other_settings(filled)
+    assert grouped(filled) == [expected]
+    cli("forget", known["1-a.jpg"], cwd=filled.root, check=True)
+    assert grouped(filled) == [expected[1:]]
+
+
 def test_all_groups_named_or_none(filled: Project) -> None:
     """One that is not there leaves the others as they are."""
     before = grouped(filled)

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
@@ -92,6 +93,42 @@ def regroup(session: Session) -> int:
         )
     )
     return changed
+
+
+def bridge(session: Session, gone: Collection[int]) -> None:
+    """Keep what is left of a group together when images leave it for good, before their pairs go.
+
+    Two copies of one photograph need not have been looked at side by side: without it they could lie on both sides of a
+    split. What a person said of the image that goes holds for them; what a search found holds as long as it does.
+    """
+    for batch in chunks(gone):
+        groups: dict[int, dict[int, int]] = {}
+        mine = select(Image.group_id).where(Image.id.in_(batch), Image.group_id.is_not(None))
+        for number, group_id, phash in session.execute(
+            select(Image.id, Image.group_id, Image.phash).where(Image.group_id.in_(mine))
+        ):
+            groups.setdefault(group_id or 0, {})[number] = phash
+        for group_id, members in groups.items():
+            _bridge(session, group_id, members, set(gone))
+    session.flush()
+
+
+def _bridge(session: Session, group_id: int, hashes: Mapping[int, int], gone: Collection[int]) -> None:
+    """Join the members of one group, given with their pHashes, of whom some go."""
+    query = select(DuplicatePair).join(Image, Image.id == DuplicatePair.low_id).where(Image.group_id == group_id)
+    same = session.scalars(query.where(DuplicatePair.same))
+    pairs = [pair for pair in same if pair.low_id in hashes and pair.high_id in hashes]
+    staying = [pair for pair in pairs if pair.low_id not in gone and pair.high_id not in gone]
+    parts = components([(pair.low_id, pair.high_id) for pair in staying])
+    alone = sorted(set(hashes).difference(gone, *parts))
+    going = [pair for pair in pairs if pair not in staying]
+    verifier = min((pair.verifier for pair in going if pair.verifier != PERSON), default=PERSON)
+    for low, high in pairwise(sorted([*(part[0] for part in parts), *alone])):
+        joined = DuplicatePair(low_id=low, high_id=high, same=True, verifier=verifier, marked_id=None)
+        joined.distance = ((hashes[low] ^ hashes[high]) % 2**64).bit_count()
+        joined.score = min((pair.score for pair in going), default=1.0)
+        joined.reason = "copies of an image that is forgotten"
+        session.merge(joined)
 
 
 def _pairs(session: Session) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
