@@ -181,9 +181,11 @@ def check(values: dict[str, Any], path: Path) -> Settings:
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
+        # Where one class of two is wrong, pydantic also complains that there are fewer than two.
+        wrong = [one for one in error.errors() if one["loc"] != ("classes",) or len(error.errors()) == 1]
+        first = wrong[0]
         key = ".".join(str(part) for part in first["loc"])
-        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
         message = _unknown_key(key) if first["type"] == "extra_forbidden" else _plain(key, first["msg"])
         raise ConfigError(f"{path}: {message}{more}") from error
 
@@ -194,6 +196,8 @@ def _plain(key: str, message: str) -> str:
         message = f"this is a section: write [{key}], and its keys below"
         if key.partition(".")[0] == "classes":
             message = 'each class is a section of its own: write [[classes]], and name = "…" below'
+    if key == "classes" and "at least 2 items" in message:
+        message = "a dataset has two classes at least"
     message = message.replace("a valid tuple", 'a list, such as ["a", "b"]')
     return f"{key}: {message}" if key else message
 

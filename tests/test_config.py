@@ -22,7 +22,7 @@ def load(tmp_path: Path, text: str) -> config.Settings:
     ("text", "words"),
     [
         ("", "classes"),
-        ('[[classes]]\nname = "A"\n', "classes"),
+        ('[[classes]]\nname = "A"\n', "curate.toml: classes: a dataset has two classes at least"),
         (MINIMAL + "[dataset]\ntaget = 3\n", "did you mean 'dataset.target'"),
         (MINIMAL + "[dataset]\ntarget = 50\nvalidation = 50\n", "must be less than target"),
         (MINIMAL + '[[classes]]\nname = "a"\n', "the same"),
@@ -46,6 +46,15 @@ def test_a_wrong_setting_is_told_in_one_line(tmp_path: Path, text: str, words: s
     assert words in str(error.value)
     assert "curate.toml" in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_one_thing_that_is_wrong_is_one(tmp_path: Path) -> None:
+    """That a wrong class leaves one alone is nothing more."""
+    with pytest.raises(ConfigError) as error:
+        load(tmp_path, '[[classes]]\nname = "A/B"\n[[classes]]\nname = "C"\n')
+    assert str(error.value).endswith("no leading dot")
+    with pytest.raises(ConfigError, match=r"\(and 2 more\)"):
+        load(tmp_path, MINIMAL + "[dataset]\na = 1\nb = 1\nc = 1\n")
 
 
 def test_class_names_are_brought_to_one_form(tmp_path: Path) -> None:
