@@ -248,8 +248,11 @@ def test_a_class_that_is_removed_while_its_images_come_in_stops_them(
 
 @pytest.mark.parametrize("name", ["x" * 200 + ".jpg", "a b&c;.jpg", "né\u0301.jpg", "a..jpg", "\udcff.jpg"])
 def test_names_from_outside_are_never_paths(project: Project, tmp_path: Path, name: str) -> None:
-    """A file of any name is stored under its hash; the name is kept for people, and its address leads back to it."""
-    folder = tmp_path / "in"
+    """A file of any name, in a folder of any name, is stored under its hash.
+
+    The name is kept for people, and its address leads back to it.
+    """
+    folder = tmp_path / name.removesuffix(".jpg")
     folder.mkdir()
     path = folder / name
     path.write_bytes(jpeg(1))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from curate.config import class_key
 from curate.crawl.report import Target
 from curate.crawl.sources import searches
-from curate.crawl.sources.folder import shown
+from curate.ingest.folder import shown
 from curate.project import Project
 from curate.status import ClassStatus, status
 from db.errors import ConfigError, DatasetError

@@ -126,8 +126,12 @@ def read_file(path: Path, limits: IngestSettings) -> bytes | Refusal:
 
 def local_offer(path: Path, source: str, query: str = "") -> Offer:
     """Offer a file of the user's own. Its name is kept for people, and is never used as a path."""
-    shown = os.fsencode(path.name).decode("utf-8", "replace")
-    return Offer(address=path.as_uri(), source=source, query=query, local=True, name=shown)
+    return Offer(address=path.as_uri(), source=source, query=query, local=True, name=shown(path.name))
+
+
+def shown(path: Path | str) -> str:
+    """Write a path, or another argument, as a database takes it: it may be any bytes."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _batches(files: Iterable[Path]) -> Iterator[list[Path]]:
@@ -183,7 +187,7 @@ def _write_batch(
     classes: dict[str, Decision],
     report: ImportReport,
 ) -> None:
-    offers = {path: local_offer(path, "import", str(folder)) for path, _ in taken}
+    offers = {path: local_offer(path, "import", shown(folder)) for path, _ in taken}
     candidates = register(session, list(offers.values()), Collecting())
     there_before = {found.image_id for found in candidates.values() if found.image_id is not None}
     pairs = [(candidates[offers[path].address], outcome) for path, outcome in taken]

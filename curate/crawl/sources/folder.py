@@ -1,7 +1,6 @@
 """A folder of files, as a source among others: for what was collected elsewhere."""
 
 import asyncio
-import os
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Generic, TypeVar
 
 from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Page, Question, SourceError
-from curate.ingest.folder import image_files, local_offer
+from curate.ingest.folder import image_files, local_offer, shown
 from db.reasons import Reason, Refusal
 
 T = TypeVar("T")
@@ -59,8 +58,3 @@ class FolderFinder:
             raise SourceError(Refusal(Reason.UNREADABLE, f"no folder {self._shown}"))
         files, cursor = await asyncio.to_thread(self._pages.take, question.cursor)
         return Page([local_offer(file, self.name, self._shown) for file in files], cursor)
-
-
-def shown(path: Path | str) -> str:
-    """Write a path, or another argument, as a database takes it: it may be any bytes."""
-    return os.fsencode(path).decode("utf-8", "replace")

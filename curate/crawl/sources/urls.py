@@ -13,7 +13,8 @@ from curate import tables
 from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Page, Question, SourceError
 from curate.crawl.sources.engine import clean, file_name
-from curate.crawl.sources.folder import Pages, shown
+from curate.crawl.sources.folder import Pages
+from curate.ingest.folder import shown
 from curate.ingest.intake import Offer
 from curate.rights import identify
 from db.errors import ConfigError
