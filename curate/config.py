@@ -133,7 +133,7 @@ class Settings(Section):
     def _classes_apart(self) -> "Settings":
         for what, values in (
             ("class names", [class_key(c.name) for c in self.classes]),
-            ("hotkeys", [c.hotkey for c in self.classes if c.hotkey]),
+            ("hotkeys", [c.hotkey.casefold() for c in self.classes if c.hotkey]),
         ):
             double = sorted({v for v in values if values.count(v) > 1})
             if double:
@@ -142,7 +142,8 @@ class Settings(Section):
 
     def hotkeys(self) -> dict[str, str]:
         """The key of each class: its own, or the next one free; classes beyond the keyboard get none."""
-        free = [key for key in HOTKEYS if key not in {c.hotkey for c in self.classes}]
+        taken = {c.hotkey.casefold() for c in self.classes if c.hotkey}  # Label Studio takes Q for q
+        free = [key for key in HOTKEYS if key not in taken]
         given = {c.name: c.hotkey for c in self.classes if c.hotkey}
         rest = [c.name for c in self.classes if not c.hotkey]
         return given | dict(zip(rest, free, strict=False))

@@ -53,7 +53,7 @@ def labelling_config(
 
 def answers(classes: Sequence[str], hotkeys: Mapping[str, str]) -> dict[str, str | None]:
     """Give the key of each answer, in the order of the page; None for one that has none."""
-    taken = set(hotkeys.values())
+    taken = {key.casefold() for key in hotkeys.values()}
     others = {other.caption: None if key in taken else key for other, key in OTHER_KEYS.items()}
     return {**{name: hotkeys.get(name) for name in classes}, **others}
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import pytest
 
 from curate import config, edit
+from db.answers import Other
 from db.errors import ConfigError
+from labeler.config import answers
 
 MINIMAL = '[[classes]]\nname = "A"\n[[classes]]\nname = "B"\n'
 
@@ -73,6 +75,18 @@ def test_every_class_gets_a_key_of_its_own() -> None:
     assert keys["c0"] == "1"
     assert keys["c1"] == "3"
     assert len(set(keys.values())) == len(keys) == len(config.HOTKEYS)
+
+
+def test_a_key_is_the_same_in_upper_case(tmp_path: Path) -> None:
+    """The labelling page does not tell Q from q: no two answers may have them."""
+    given = '[[classes]]\nname = "C"\nhotkey = "Q"\n[[classes]]\nname = "D"\nhotkey = "N"\n'
+    with pytest.raises(ConfigError, match="two hotkeys are the same"):
+        load(tmp_path, given + '[[classes]]\nname = "E"\nhotkey = "q"\n')
+    settings = load(tmp_path, given + "".join(f'[[classes]]\nname = "c{i}"\n' for i in range(28)))
+    keys = answers([c.name for c in settings.classes], settings.hotkeys())
+    used = [key.casefold() for key in keys.values() if key]
+    assert sorted(used) == sorted(set(used))
+    assert (keys["C"], keys["D"], keys[Other.NONE.caption]) == ("Q", "N", None)
 
 
 def test_setting_a_key_keeps_comments_and_the_rest(tmp_path: Path) -> None:
