@@ -1,14 +1,16 @@
 """A person's word on duplicates: a group taken apart, two images joined. It outlasts every search."""
 
 from collections.abc import Collection, Iterable
-from itertools import combinations
+from itertools import combinations, groupby
+from operator import itemgetter
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from curate import lookup
 from curate.dedup.groups import regroup
 from curate.project import Project
+from db.batches import chunks
 from db.errors import DatasetError
 from db.models import PERSON, DuplicatePair, Image, ImageState
 
@@ -27,7 +29,7 @@ def take_apart(project: Project, *groups: int) -> list[list[int]]:
             members = session.scalars(select(Image.id).where(Image.group_id == group).order_by(Image.id)).all()
             if not members:
                 raise DatasetError(f"there is no group {group}; `curate dedup --json` lists the groups")
-            _write(session, combinations(members, 2), same=False, reason=_APART)
+            _write(session, [*combinations(members, 2)], same=False, reason=_APART)
             taken.append(list(members))
         regroup(session)
     return taken
@@ -69,10 +71,19 @@ def _unsay(session: Session, members: Collection[int]) -> None:
     session.execute(delete(DuplicatePair).where(both, apart))
 
 
-def _write(session: Session, pairs: Iterable[tuple[int, int]], *, same: bool, reason: str) -> None:
-    for low, high in pairs:
-        a, b = (session.get_one(Image, number).phash for number in (low, high))
-        found = DuplicatePair(low_id=low, high_id=high, distance=((a ^ b) % 2**64).bit_count(), score=float(same))
-        found.reason, found.same, found.verifier, found.marked_id = reason, same, PERSON, None
-        session.merge(found)
-    session.flush()
+def _write(session: Session, pairs: Collection[tuple[int, int]], *, same: bool, reason: str) -> None:
+    """Put a person's word in the place of what was found. As rows: a group of 300 has 45,000 pairs."""
+    hashes: dict[int, int] = {}
+    for batch in chunks({number for pair in pairs for number in pair}):
+        found_hashes = session.execute(select(Image.id, Image.phash).where(Image.id.in_(batch)))
+        hashes.update((row[0], row[1]) for row in found_hashes)
+    for low, some in groupby(sorted(pairs), key=itemgetter(0)):
+        for batch in chunks(high for _, high in some):
+            found = (DuplicatePair.low_id == low) & DuplicatePair.high_id.in_(batch)
+            session.execute(delete(DuplicatePair).where(found))
+    said = {"score": float(same), "reason": reason, "same": same, "verifier": PERSON, "marked_id": None}
+    rows = [
+        {"low_id": low, "high_id": high, "distance": ((hashes[low] ^ hashes[high]) % 2**64).bit_count(), **said}
+        for low, high in pairs
+    ]
+    session.execute(insert(DuplicatePair), rows)
