@@ -149,6 +149,28 @@ def test_a_strange_folder_is_refused(filled: Project, tmp_path: Path) -> None:
         export(filled, FORMATS["csv"], tmp_path / "in")
 
 
+@pytest.mark.parametrize(
+    "mark", ['{"files": ["../mine.txt"]}', '{"files": [], "sha256": {"/mine.txt": null}}', '{"files"', "[]", "\xff"]
+)
+def test_a_mark_takes_away_nothing_elsewhere(filled: Project, tmp_path: Path, mark: str) -> None:
+    """It may come with somebody's dataset, or be damaged: the folder is refused, in a line."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (tmp_path / "mine.txt").write_text("mine")
+    (out / MARK).write_bytes(mark.encode("latin-1"))
+    with pytest.raises(DatasetError, match="choose a new folder"):
+        export(filled, FORMATS["csv"], out)
+    assert (tmp_path / "mine.txt").read_text() == "mine"
+    assert list(tree(out)) == [MARK]
+
+
+def test_a_file_is_no_folder(filled: Project, tmp_path: Path) -> None:
+    """It is told as the wrong request that it is."""
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(DatasetError, match="is a file"):
+        export(filled, FORMATS["csv"], tmp_path / "out")
+
+
 def test_without_pyarrow_nothing_is_begun(filled: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says what to install, and no folder is left behind."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 from curate.export.dataset import Dataset, Exported, present_split
@@ -109,14 +109,28 @@ def _remove(path: Path, folder: Path) -> None:
 
 def _earlier(folder: Path) -> dict[str, str | None]:
     """Files that an earlier export wrote here; those that were made, each with its SHA-256."""
+    if folder.exists() and not folder.is_dir():
+        raise DatasetError(f"{folder} is a file; choose a new folder")
     sweep(folder)
     mark = folder / MARK
     if mark.exists():
-        found = json.loads(mark.read_text())
-        return {**dict.fromkeys(found["files"]), **found.get("sha256", {})}
+        return _marked(mark)
     if folder.exists() and any(folder.iterdir()):
         raise DatasetError(f"{folder} is not empty and no earlier export; choose a new folder")
     return {}
+
+
+def _marked(mark: Path) -> dict[str, str | None]:
+    """Files that a mark names. It may have come with somebody's dataset: what it names elsewhere is not ours."""
+    try:
+        found = json.loads(mark.read_text())
+        files = {**dict.fromkeys(found["files"]), **found.get("sha256", {})}
+        below = all(not path.is_absolute() and ".." not in path.parts for path in map(PurePath, files))
+    except (ValueError, KeyError, TypeError, AttributeError):
+        below = False
+    if not below:
+        raise DatasetError(f"{mark} is damaged, or not ours; choose a new folder")
+    return files
 
 
 def _mark(folder: Path, layout: Format, files: Mapping[str, str | None]) -> None:
