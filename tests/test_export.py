@@ -189,6 +189,16 @@ def test_an_image_whose_file_is_gone_is_named(filled: Project, tmp_path: Path, l
     assert not [path for path in tree(tmp_path / "out") if gone.name in path or path.startswith(TEMPORARY)]
 
 
+@pytest.mark.parametrize("layout", ["csv", "webdataset"])
+def test_an_image_whose_file_was_altered_is_named(filled: Project, tmp_path: Path, layout: str) -> None:
+    """Whoever reads the dataset would take its bytes for those that its hash names."""
+    altered = next(filled.store.files())
+    altered.write_bytes(altered.read_bytes()[:-2] + b"xx")
+    with pytest.raises(DatasetError, match=f"{altered.name} was altered; `curate doctor`"):
+        export(filled, FORMATS[layout], tmp_path / "out")
+    assert not [path for path in tree(tmp_path / "out") if altered.name in path or path.startswith(TEMPORARY)]
+
+
 def test_an_export_that_fails_keeps_what_it_knew(filled: Project, tmp_path: Path) -> None:
     """What a person edits after it is still theirs, and what it left as it was still its own."""
     out = tmp_path / "out"

@@ -146,7 +146,11 @@ def _copy(source: Path, target: Path, folder: Path) -> None:
 
 
 def _bytes_of(file: Path) -> bytes:
+    """Bytes of a stored image. Raises DatasetError where they are not those that its name is the hash of."""
     try:
-        return file.read_bytes()
+        data = file.read_bytes()
     except FileNotFoundError as error:
         raise DatasetError(f"image file {file} is gone; `curate doctor` lists what is missing") from error
+    if hashlib.sha256(data).hexdigest() != file.stem:
+        raise DatasetError(f"image file {file} was altered; `curate doctor` says what to do")
+    return data
