@@ -112,6 +112,18 @@ def test_what_a_person_has_written_is_left_alone(filled: Project, tmp_path: Path
         export(filled, FORMATS["parquet"], out)
 
 
+def test_an_edited_picture_is_left_alone(filled: Project, tmp_path: Path) -> None:
+    """One that was resized in place is neither written over nor taken away."""
+    out = tmp_path / "out"
+    export(filled, FORMATS["imagefolder"], out)
+    edited = min(out.rglob("*.jpg"))
+    edited.write_bytes(b"smaller")
+    for layout in ("imagefolder", "csv"):
+        with pytest.raises(DatasetError, match=f"{edited.name} is not as an export left it"):
+            export(filled, FORMATS[layout], out)
+        assert edited.read_bytes() == b"smaller"
+
+
 def test_an_export_is_named_as_the_dataset_is(filled: Project, tmp_path: Path) -> None:
     """Not as the folder that it happens to lie in."""
     edit.set_value(filled.root / "curate.toml", "dataset.name", "guitars")

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -16,6 +17,8 @@ from db.store import digest
 
 MARK = "curate-export.json"
 """What we wrote, so that a later export can take away what has left the split, and never anything else."""
+
+_IMAGE = re.compile("[0-9a-f]{64}")
 
 Reader = Callable[[Exported], bytes]
 """Gives an image's bytes, as they are stored."""
@@ -59,7 +62,7 @@ def export(
             return data
 
         copies, written = layout.copies(dataset), layout.written(dataset, read)
-        _refuse_changed(folder, earlier, written)
+        _refuse_changed(folder, earlier, copies, written)
         files: dict[str, str | None] = dict.fromkeys([*copies, *written])
         # Before the first file is there: an export that was killed must know its own again.
         _mark(folder, layout, {**earlier, **files})
@@ -87,15 +90,28 @@ def _through(found: "hashlib._Hash", content: Data) -> Iterator[bytes]:
         yield piece
 
 
-def _refuse_changed(folder: Path, earlier: Mapping[str, str | None], written: Mapping[str, Data]) -> None:
+def _refuse_changed(
+    folder: Path, earlier: Mapping[str, str | None], copies: Mapping[str, Path], written: Mapping[str, Data]
+) -> None:
     """Let no file be written over, or taken away, that is not as we left it: an edited card is a person's work."""
-    known = {path for path, sha256 in earlier.items() if sha256 is not None}
-    for path in sorted(known.union(written)):
+    for path in sorted({*earlier, *copies, *written}):
         file = folder / path
-        if not file.exists() or (path in earlier and earlier[path] is None):  # an export that was killed was at it
+        if not file.exists():
             continue
-        if path not in known or digest(file) != earlier[path]:
+        source = copies.get(path)
+        if source is None:
+            ours = path in earlier and _as_left(file, earlier[path])
+        else:
+            ours = not source.exists() or _stays(file, source)
+        if not ours:
             raise DatasetError(f"{file} is not as an export left it; move it elsewhere, or export into another folder")
+
+
+def _as_left(file: Path, sha256: str | None) -> bool:
+    """Whether a file that leaves, or is made anew, has this hash; an image's name is its own."""
+    if sha256 is None and not _IMAGE.fullmatch(file.stem):
+        return True  # an export that was killed was at it
+    return digest(file) == (sha256 or file.stem)
 
 
 def _remove(path: Path, folder: Path) -> None:
@@ -140,9 +156,14 @@ def _mark(folder: Path, layout: Format, files: Mapping[str, str | None]) -> None
 
 
 def _copy(source: Path, target: Path, folder: Path) -> None:
-    if target.exists() and source.exists() and target.stat().st_size == source.stat().st_size:
+    if target.exists() and source.exists() and _stays(target, source):
         return
     write_atomically(target, _bytes_of(source), temporary_folder=folder)
+
+
+def _stays(target: Path, source: Path) -> bool:
+    """Whether the copy of an image is left as it is: to read all of them would take as long as to write them."""
+    return target.stat().st_size == source.stat().st_size
 
 
 def _bytes_of(file: Path) -> bytes:
