@@ -17,6 +17,7 @@ from curate.export import parquet, webdataset
 from curate.export.formats import FORMATS
 from curate.export.interface import export
 from curate.ingest.folder import import_folder
+from curate.progress import Telling
 from curate.project import Project
 from curate.split import split
 from db.errors import ConfigError
@@ -200,6 +201,25 @@ def test_classes_that_croissant_cannot_tell_are_refused(
     with pytest.raises(ConfigError, match="rename it"):
         export(project, FORMATS["croissant"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_what_torchvision_would_not_see_is_told(make_project: Callable[..., Project], tmp_path: Path) -> None:
+    """It passes over what ends in .gif, and numbers the classes of each side by the folders that are there."""
+    from torchvision.datasets import ImageFolder  # noqa: PLC0415 - as above
+
+    project = make_project("Red", "Green", "Blue", dataset__target="4", dataset__validation="1")
+    folder = write_folder(tmp_path / "in", {"Red": range(1), "Green": range(3), "Blue": range(3)})
+    (folder / "Green" / "drawn.gif").write_bytes(encoded(picture(70), "GIF"))
+    import_folder(project, folder, labels=True)
+    split(project)
+    said: list[str] = []
+    export(project, FORMATS["imagefolder"], tmp_path / "out", Telling(said.append))
+    unseen, lacking = said
+    assert "(Green 1)" in unseen
+    assert lacking.startswith("validation has no image of Red:")
+    sides = {side: ImageFolder(str(tmp_path / "out" / side)) for side in SIDES}
+    assert sum(map(len, sides.values())) == 7
+    assert [side.classes for side in sides.values()] == [["Blue", "Green", "Red"], ["Blue", "Green"]]
 
 
 def test_images_of_no_class_are_left_out_unless_asked_for(filled: Project, tmp_path: Path) -> None:

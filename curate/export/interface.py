@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Protocol
@@ -43,6 +43,9 @@ class Format(Protocol):
     def written(self, dataset: Dataset, read: Reader) -> Mapping[str, Data]:
         """What else is written: content by path. Images that are part of it are read as they are needed."""
 
+    def cautions(self, dataset: Dataset) -> Sequence[str]:
+        """What its readers would not see as it is, each in a line."""
+
 
 def export(
     project: Project, layout: Format, folder: Path, progress: Progress = QUIET, *, outsiders: bool = False
@@ -63,6 +66,8 @@ def export(
 
         copies, written = layout.copies(dataset), layout.written(dataset, read)
         _refuse_changed(folder, earlier, copies, written)
+        for line in layout.cautions(dataset):
+            progress.say(line)
         files: dict[str, str | None] = dict.fromkeys([*copies, *written])
         # Before the first file is there: an export that was killed must know its own again.
         _mark(folder, layout, {**earlier, **files})
