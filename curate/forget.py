@@ -76,7 +76,7 @@ class ForgetReport:
 
 
 @dataclass(slots=True)
-class _Wanted:
+class Wanted:
     """Ids of what is to be forgotten: images, and addresses that gave none."""
 
     images: set[int]
@@ -94,9 +94,9 @@ def forget(project: Project, given: str, desk: Labelling, progress: Progress = Q
             found = lookup.find_image(session, given).id
     # A search for duplicates that has read the images already would pair them again.
     with project.lock("dedup"), project.database.write() as session:
-        wanted = _at_address(session, given) if found is None else _Wanted({found}, set())
+        wanted = _at_address(session, given) if found is None else Wanted({found}, set())
         copies = _copies(session, wanted.images)
-        _take_out(session, wanted)
+        take_out(session, wanted)
         images = _rows(session, wanted.images)
         addresses = _addresses(session, wanted)
     for image in images:
@@ -112,17 +112,17 @@ def forget(project: Project, given: str, desk: Labelling, progress: Progress = Q
     return ForgetReport([Removed(image.id, image.sha256) for image in images], addresses, copies, tasks)
 
 
-def _at_address(session: Session, address: str) -> _Wanted:
+def _at_address(session: Session, address: str) -> Wanted:
     candidate = lookup.candidate_at(session, address)
     if candidate is not None and (came := _ever_at(session, candidate)):
-        return _Wanted(came, set())
+        return Wanted(came, set())
     page = select(Sighting.image_id, Candidate.id, Candidate.image_id).join(Candidate)
     seen = session.execute(page.where(Sighting.page_url == address)).all()
     images = {image_id for image_id, _, _ in seen if image_id is not None}
     waiting = {number for _, number, image_id in seen if image_id is None}
     if candidate is None and not seen:
         candidate = _note(session, address)
-    return _Wanted(images, waiting | ({candidate.id} if candidate is not None else set()))
+    return Wanted(images, waiting | ({candidate.id} if candidate is not None else set()))
 
 
 def _ever_at(session: Session, candidate: Candidate) -> set[int]:
@@ -152,7 +152,8 @@ def _copies(session: Session, ids: Collection[int]) -> list[int]:
     return sorted(found.difference(ids))
 
 
-def _take_out(session: Session, wanted: _Wanted) -> None:
+def take_out(session: Session, wanted: Wanted) -> None:
+    """Forget in the database: nothing there uses these images any more, and their addresses are closed."""
     bridge(session, wanted.images)
     for batch in chunks(wanted.images):
         session.execute(
@@ -198,7 +199,7 @@ def _rows(session: Session, ids: Iterable[int]) -> list[Image]:
     return [image for batch in chunks(sorted(ids)) for image in session.scalars(query.where(Image.id.in_(batch)))]
 
 
-def _addresses(session: Session, wanted: _Wanted) -> list[str]:
+def _addresses(session: Session, wanted: Wanted) -> list[str]:
     found: dict[int, str] = {}
     for column, ids in ((Candidate.image_id, wanted.images), (Candidate.id, wanted.candidates)):
         for batch in chunks(ids):

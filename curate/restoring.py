@@ -1,6 +1,7 @@
 """`curate db restore`: a copy of the database in place, and what it must not undo: who was forgotten stays so."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,16 +10,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from curate import config
+from curate.classes.adopt import adopt
 from curate.doctor import orphans
-from curate.forget import forget
+from curate.forget import Wanted, forget, take_out
 from curate.labelling import Labelling
 from curate.progress import QUIET, Progress
-from curate.project import Project, database_path, open_project
+from curate.project import database_path, open_project
 from curate.studio import Environment
 from db import restore
 from db.batches import chunks
 from db.engine import Database
-from db.errors import DatabaseError, StoreError
+from db.errors import ConfigError, DatabaseError, StoreError
 from db.models import Candidate, Image, ImageState
 from db.reasons import Reason
 
@@ -40,36 +42,66 @@ class RestoreReport:
 
 def restore_copy(root: Path, copy: Path | None, environment: Environment, progress: Progress = QUIET) -> RestoreReport:
     """Put back `copy`, or the newest that is whole. Raises DatabaseError, ConfigError and StoreError."""
-    path = database_path(root, config.load(root / config.FILE_NAME))
+    written = root / config.FILE_NAME
+    path = database_path(root, config.load(written))
     chosen = copy or restore.newest_copy(path)
-    kept = restore.restore(path, chosen)
+    back: list[str] = []
+    told = False
+
+    def fit(new: Path) -> None:
+        _refuse_other_classes(new, written, chosen)
+
+    def carry(old: Path, new: Path) -> None:
+        nonlocal told
+        told = _carry_forgotten(old, new, back)
+
+    kept = restore.restore(path, chosen, fit, carry)
     project = open_project(root)
     desk = Labelling(project, environment)
-    forgotten = None if kept is None else _forget_again(project, kept, desk, progress)
+    for sha256 in back:  # what lies outside of the database: files, tasks
+        forget(project, sha256, desk, progress)
     with project.database.read() as session:
         rows = session.execute(select(Image.sha256, Image.format).where(Image.state != ImageState.FORGOTTEN))
         lost = sum(not project.store.path(sha256, image_format).exists() for sha256, image_format in rows)
-    return RestoreReport(chosen, kept, len(orphans(project, repair=False)), lost, forgotten)
+    newer = len(orphans(project, repair=False))
+    return RestoreReport(chosen, kept, newer, lost, len(back) if told else None)
 
 
-def _forget_again(project: Project, kept: Path, desk: Labelling, progress: Progress) -> int | None:
-    old = Database(kept)
+@contextmanager
+def _opened(path: Path) -> Iterator[Database]:
+    database = Database(path)
     try:
-        with old.read() as session:
-            images = session.scalars(select(Image).where(Image.state == ImageState.FORGOTTEN)).all()
-            closed = session.scalars(select(Candidate).where(Candidate.reason == Reason.FORGOTTEN)).all()
-    except (SQLAlchemyError, DatabaseError, StoreError):
-        return None
+        yield database
     finally:
-        old.close()
-    with project.database.read() as session:
-        states = dict(session.execute(select(Image.sha256, Image.state)).all())
-    back = [one.sha256 for one in images if states.get(one.sha256) not in {None, ImageState.FORGOTTEN}]
-    with project.database.write() as session:
-        _keep_out(session, [image for image in images if image.sha256 not in states], closed)
-    for sha256 in back:
-        forget(project, sha256, desk, progress)
-    return len(back)
+        database.close()
+
+
+def _refuse_other_classes(new: Path, written: Path, copy: Path) -> None:
+    """The commands that could mend it would not open the project any more."""
+    with _opened(new) as database:
+        try:
+            adopt(database, written, config.load(written))
+        except ConfigError as error:
+            raise ConfigError(f"{copy} was made with other classes, and was not put back: {error}") from error
+
+
+def _carry_forgotten(old: Path, new: Path, back: list[str]) -> bool:
+    """Forget in `new` what `old` has as forgotten; note hashes of images that it had. False where `old` is damaged."""
+    with _opened(old) as database:
+        try:
+            with database.read() as session:
+                images = session.scalars(select(Image).where(Image.state == ImageState.FORGOTTEN)).all()
+                closed = session.scalars(select(Candidate).where(Candidate.reason == Reason.FORGOTTEN)).all()
+        except (SQLAlchemyError, DatabaseError, StoreError):
+            return False
+    with _opened(new) as database, database.write() as session:
+        known = {row.sha256: row for row in session.execute(select(Image.sha256, Image.id, Image.state))}
+        there = [known[one.sha256] for one in images if one.sha256 in known]
+        again = [row for row in there if row.state is not ImageState.FORGOTTEN]
+        _keep_out(session, [image for image in images if image.sha256 not in known], closed)
+        take_out(session, Wanted({row.id for row in again}, set()))
+        back += [row.sha256 for row in again]
+    return True
 
 
 def _keep_out(session: Session, images: Sequence[Image], closed: Sequence[Candidate]) -> None:

@@ -141,6 +141,13 @@ def upgrade(path: Path) -> Path | None:
         return saved
 
 
+def bring_up(path: Path) -> None:
+    """Bring a database that nobody else has, such as a copy that is to be put back, to this program's schema."""
+    if standing(path) is Standing.OLD:
+        with told_plainly(path):
+            _run(path)
+
+
 def _make(path: Path) -> None:
     """Make an empty database beside its place: killed in the middle, nothing is left there that looks like one."""
     sweep(path.parent)

@@ -2,18 +2,26 @@
 
 import contextlib
 import sqlite3
+from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
 
 from db import migrate
+from db.engine import told_plainly
 from db.errors import DatabaseError
 from db.faults import fault
-from db.files import sweep, sync_folder, write_atomically
+from db.files import sweep, sync, sync_folder, write_atomically
 
 _REPLACED = "replaced-"
 _PIECE = 1 << 20
+
+Fit = Callable[[Path], None]
+"""Is given the database that is to be put in place."""
+Carry = Callable[[Path, Path], None]
+"""Is given the one that was there, and that."""
 
 
 def newest_copy(path: Path) -> Path:
@@ -26,8 +34,11 @@ def newest_copy(path: Path) -> Path:
     raise DatabaseError(f"no copy of the database in {folder} is whole; name one: `curate db restore FILE`")
 
 
-def restore(path: Path, copy: Path) -> Path | None:
+def restore(path: Path, copy: Path, fit: Fit = lambda _: None, carry: Carry = lambda *_: None) -> Path | None:
     """Put a copy of `copy` in the place of the database at `path`, and give where the one that was there is now.
+
+    `fit` is shown the new one, at this program's schema: what it raises stops all before anything is changed. `carry`
+    brings over from the old one what must not be lost, while the old one still is in its place.
 
     Killed at any moment, one of the two is there. Raises DatabaseError when `copy` is damaged, not ours or newer than
     this program, or when another process works on the database, and StoreError.
@@ -37,12 +48,23 @@ def restore(path: Path, copy: Path) -> Path | None:
         _refuse_in_use(path)
         sweep(path.parent)
         with migrate.copied(copy, path) as temporary:
+            migrate.bring_up(temporary)
+            fit(temporary)
             kept = _set_aside(path)
+            if kept is not None:
+                carry(kept, temporary)
             fault("restore.set_aside")
+            _work_in_log(temporary)
             temporary.replace(path)
             sync_folder(path.parent)
-    migrate.upgrade(path)
     return kept
+
+
+def _work_in_log(path: Path) -> None:
+    """Let all that was written stand in the file itself: its log would not come along."""
+    with told_plainly(path), closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA journal_mode = DELETE")
+    sync(path)
 
 
 def _refuse_damaged(copy: Path) -> None:
@@ -57,7 +79,7 @@ def _refuse_in_use(path: Path) -> None:
     if not path.exists():
         return
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=0)) as connection:
+        with closing(sqlite3.connect(path, timeout=0)) as connection:
             connection.execute("PRAGMA journal_mode = DELETE")  # which only the one that has it alone may do
     except sqlite3.OperationalError as error:
         if "locked" in str(error):

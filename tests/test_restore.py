@@ -130,6 +130,34 @@ def test_what_was_forgotten_after_the_copy_stays_so(cli: Cli, filled: Project, t
     assert "forgotten" in cli("why", address, cwd=filled.root).out
 
 
+@pytest.mark.parametrize(
+    "fault", ["commit.before", "commit.before:2", "restore.set_aside", "commit.before:3", "image.removed"]
+)
+def test_a_killed_restore_forgets_too(cli: Cli, filled: Project, fault: str) -> None:
+    """Wherever it was cut off, what was forgotten after the copy is so in the database that stands there, and later."""
+    cli("forget", "1", cwd=filled.root, check=True)
+    assert cli("db", "restore", cwd=filled.root, env={"CURATE_FAULT": fault}).code == KILLED
+    for _ in range(2):
+        assert "forgotten" in cli("why", "1", cwd=filled.root, check=True).out
+        cli("db", "restore", cwd=filled.root, check=True)
+
+
+def test_a_copy_with_other_classes_is_refused(cli: Cli, filled: Project) -> None:
+    """Before anything is changed: no command could open the project any more. With the classes of then it is taken."""
+    settings = filled.root / "curate.toml"
+    before = settings.read_text()
+    cli("classes", "rename", "Red", "Crimson", cwd=filled.root, check=True)
+    ran = cli("db", "restore", cwd=filled.root)
+    assert (ran.code, ran.err.count("\n")) == (2, 1)
+    assert "was made with other classes, and was not put back: class 'Red' is missing" in ran.err
+    assert images(filled.database.path) == 5
+    assert not list(filled.database.path.parent.glob("backups/replaced-*"))
+    assert "Crimson" in cli("status", "--json", cwd=filled.root, check=True).json["classes"]
+    settings.write_text(before)
+    cli("db", "restore", cwd=filled.root, check=True)
+    assert "Red" in cli("status", "--json", cwd=filled.root, check=True).json["classes"]
+
+
 def test_a_database_that_is_worked_on_is_left_alone(cli: Cli, filled: Project) -> None:
     """Whoever has it open would write on into the one that is set aside."""
     with filled.database.read() as session:
