@@ -89,7 +89,10 @@ def _revision(path: Path) -> str | None:
 
 @contextmanager
 def _read_only(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True, timeout=_WAIT_SECONDS)) as connection:
+    # In a folder that nobody may write to SQLite can make no index of a log, and there is none to read.
+    still = not os.access(path.parent, os.W_OK) and not path.with_name(f"{path.name}-wal").exists()
+    how = f"{path.resolve().as_uri()}?mode=ro" + ("&immutable=1" if still else "")
+    with closing(sqlite3.connect(how, uri=True, timeout=_WAIT_SECONDS)) as connection:
         yield connection
 
 
@@ -201,6 +204,7 @@ def copied(path: Path, target: Path) -> Iterator[Path]:
     try:
         with told_plainly(target), _read_only(path) as source, closing(sqlite3.connect(temporary)) as copy:
             source.backup(copy)
+            copy.execute("PRAGMA journal_mode = DELETE")  # else whoever reads it leaves a log and its index beside it
         sync(temporary)
         yield temporary
     finally:

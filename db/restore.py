@@ -1,6 +1,7 @@
 """Putting back a copy of the database, without its write-ahead log: SQLite would replay what it finds on the copy."""
 
 import contextlib
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -17,6 +18,8 @@ from db.files import sweep, sync, sync_folder, write_atomically
 
 _REPLACED = "replaced-"
 _PIECE = 1 << 20
+_MOMENT = r"-\d{8}T\d{12}Z\.db"
+"""How the name of a copy ends."""
 
 Fit = Callable[[Path], None]
 """Is given the database that is to be put in place."""
@@ -27,7 +30,8 @@ Carry = Callable[[Path, Path], None]
 def newest_copy(path: Path) -> Path:
     """Find the newest copy of the database at `path` that is whole. Raises DatabaseError where there is none."""
     folder = path.parent / "backups"
-    for copy in sorted(folder.glob(f"{path.stem}-*.db"), reverse=True):
+    mine = re.compile(re.escape(path.stem) + _MOMENT)  # beside it may lie copies of `curate-old.db`
+    for copy in sorted((file for file in folder.glob("*.db") if mine.fullmatch(file.name)), reverse=True):
         with contextlib.suppress(DatabaseError):
             _refuse_damaged(copy)
             return copy

@@ -1,5 +1,6 @@
 """`curate db restore`: a copy of the database in the place of a damaged one."""
 
+import os
 import sqlite3
 import sys
 from collections.abc import Callable
@@ -93,6 +94,32 @@ def test_a_database_that_is_gone_can_be_put_back(cli: Cli, filled: Project) -> N
     found = cli("db", "restore", "--json", cwd=filled.root, check=True).json
     assert (found["kept"], found["forgotten"]) == (None, None)
     assert images(filled.database.path) == 2
+
+
+def test_copies_of_a_neighbour_are_not_taken(filled: Project) -> None:
+    """Several databases may lie in one folder, one's name beginning as the other's."""
+    (mine,) = filled.root.glob("backups/curate-*.db")
+    later = mine.with_name(mine.name.replace("curate-", "curate-old-"))
+    later.write_bytes(mine.read_bytes())
+    assert restore.newest_copy(filled.database.path) == mine
+    assert restore.newest_copy(filled.root / "curate-old.db") == later
+
+
+def test_a_copy_may_lie_where_nobody_can_write(
+    filled: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disc or in a snapshot: it is one file, and reading it leaves nothing beside it."""
+    (copy,) = filled.root.glob("backups/curate-*.db")
+    old = tmp_path / "disc" / "of-an-earlier-program.db"
+    old.parent.mkdir()
+    with closing(sqlite3.connect(copy)) as connection, closing(sqlite3.connect(old)) as written:
+        connection.backup(written)
+        written.execute("PRAGMA journal_mode = WAL")
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != old.parent or mode != os.W_OK)
+    for file in (copy, old):
+        before = sorted(file.parent.iterdir())
+        assert (migrate.standing(file), migrate.problems(file)) == (Standing.CURRENT, [])
+        assert sorted(file.parent.iterdir()) == before
 
 
 def test_without_a_copy_nothing_is_touched(cli: Cli, project: Project, tmp_path: Path) -> None:
