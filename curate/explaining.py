@@ -108,7 +108,7 @@ def explain_pictures(project: Project, given: Sequence[str], asked: Asked, progr
     Sheets are written one by one, as they are full. Raises ConfigError for an output that is no picture, DatasetError
     for a picture that is not there, a class that the run does not know, or no run.
     """
-    output = asked.output or project.root / "explained.png"
+    output = asked.output or project.root / f"{runs.EXPLAINED}.png"
     if output.suffix.lower() not in FORMATS:
         raise ConfigError(f"-o {output}: sheets are PNG or JPEG; end its name in .png or .jpg")
     files = list(_files(project, given))

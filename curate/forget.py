@@ -21,7 +21,7 @@ from curate.pages.page import discard_pages
 from curate.people import examples
 from curate.progress import QUIET, Progress
 from curate.project import Project
-from curate.runs import discard_pictures
+from curate.runs import discard_explained, discard_pictures
 from curate.simulation import kept as rounds
 from db.batches import chunks
 from db.errors import DatasetError, LabelStudioError
@@ -108,6 +108,7 @@ def forget(project: Project, given: str, desk: Labelling, progress: Progress = Q
     audits.discard(project.private)
     discard_pictures(project.runs, {image.sha256 for image in images})
     discard_pages(project.root)
+    discard_explained(project.root)
     tasks = _withdraw(project, wanted.images, desk, progress)
     return ForgetReport([Removed(image.id, image.sha256) for image in images], addresses, copies, tasks)
 

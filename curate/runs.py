@@ -1,5 +1,6 @@
 """Finished runs, and which of them answers when none is named."""
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from trainer.intervals import wilson
 
 REPORT, SHEET = "report.html", "confused.png"
 """Files of a run's folder that show images; `curate evaluate` makes them anew."""
+EXPLAINED = "explained"
+"""How `curate explain` calls its sheets in the project's folder: `explained.png`, `explained-2.png` and so on."""
 
 
 def choose(session: Session, name: str | None, classes: list[str], *, taught: bool = True) -> Run:
@@ -103,3 +106,10 @@ def discard_pictures(folder: Path, hashes: Collection[str]) -> None:
         if files and any(sha256 in manifest.read_text() for sha256 in hashes):
             for file in files:
                 file.unlink(missing_ok=True)
+
+
+def discard_explained(folder: Path) -> None:
+    """Take away the sheets of `curate explain` that lie in `folder` under their own name, for the same reason."""
+    for path in folder.glob(f"{EXPLAINED}*.png"):
+        if re.fullmatch(rf"{EXPLAINED}(-\d+)?", path.stem) and path.is_file():
+            path.unlink(missing_ok=True)

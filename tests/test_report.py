@@ -75,10 +75,13 @@ def test_a_forgotten_image_is_in_no_page_of_the_project(cli: Cli, judged: Projec
     (judged.root / "notes.html").write_text("mine")
     (judged.root / "link.html").symlink_to("nowhere")
     (judged.root / "folder.html").mkdir()
+    for name in ("explained.png", "explained-2.png", "explained-to-me.png"):  # sheets of `curate explain`, but for one
+        (judged.root / name).write_bytes(b"a picture")
     for command in (("report",), ("dedup", "--review")):
         cli(*command, cwd=judged.root, check=True)
     cli("forget", "1", cwd=judged.root, check=True)
     assert sorted(path.name for path in judged.root.glob("*.html")) == ["folder.html", "link.html", "notes.html"]
+    assert [path.name for path in judged.root.glob("*.png")] == ["explained-to-me.png"]
     (judged.root / "report.html").write_text("<p>of my own</p>")
     cli("forget", "2", cwd=judged.root, check=True)
     assert (judged.root / "report.html").exists()
