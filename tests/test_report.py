@@ -62,9 +62,12 @@ def test_a_new_project_has_a_report(cli: Cli, project: Project) -> None:
     assert "None is finished yet" in (project.root / "report.html").read_text()
 
 
-def test_a_report_goes_without_the_files_of_the_best_run(judged: Project) -> None:
+@pytest.mark.parametrize("name", ["validation.safetensors", "manifest.csv"])
+@pytest.mark.parametrize("cut", [True, False])
+def test_a_report_goes_without_the_files_of_the_best_run(judged: Project, name: str, cut: bool) -> None:
     """Its row is still there."""
-    (judged.runs / "0001-pretended" / "validation.safetensors").unlink()
+    file = judged.runs / "0001-pretended" / name
+    file.write_bytes(file.read_bytes()[:100]) if cut else file.unlink()
     found = report(judged)
     assert (found.best, len(found.runs)) == (None, 1)
 

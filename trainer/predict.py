@@ -243,6 +243,12 @@ def read_validation(folder: Path) -> Validation:
     if expected is None:
         raise WeightsError(f"{folder} was made before runs kept their validation answers; train it again")
     tensors = read_checked(folder / VALIDATION_FILE, expected)
-    with (folder / "manifest.csv").open(newline="") as file:
-        held_out = sorted(row["sha256"] for row in csv.DictReader(file) if row["split"] == VALIDATION)
+    manifest = folder / "manifest.csv"
+    try:
+        with manifest.open(newline="") as file:
+            held_out = sorted(row["sha256"] for row in csv.DictReader(file) if row["split"] == VALIDATION)
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{manifest} cannot be read ({error})") from error
+    if len(held_out) != len(tensors["labels"]):
+        raise WeightsError(f"{manifest} was altered or cut off: it has other images than {VALIDATION_FILE}")
     return Validation(tuple(held_out), tensors["logits"], tensors["labels"])
