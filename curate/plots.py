@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from unicodedata import east_asian_width
 
 import numpy as np
 from PIL import Image as Pictures
@@ -51,6 +52,8 @@ _STYLE: dict[Any, Any] = {
 }
 _MOST_WITH_NUMBERS = 40
 """Classes beyond which the cells of a matrix are too small to write in."""
+_ROOM = 1.4
+"""Inches that a matrix has for a class's name beside it: a longer one needs more, else its cells would get none."""
 _DARK = 0.3
 """Share of a row from which on a cell is dark."""
 
@@ -106,6 +109,7 @@ def confusion_matrix(counts: Integers, classes: Sequence[str]) -> bytes:
     totals = counts.sum(1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     size = min(3.2 + 0.5 * len(classes), 24)
+    beyond = max(0.0, max(map(_inches, classes)) - _ROOM)
 
     def draw(figure: "Figure") -> None:
         from matplotlib.colors import PowerNorm  # noqa: PLC0415
@@ -130,7 +134,12 @@ def confusion_matrix(counts: Integers, classes: Sequence[str]) -> bytes:
         bar = figure.colorbar(image, ax=axes, shrink=0.6, aspect=30, label="share of the label's images")
         bar.outline.set_visible(False)
 
-    return _png(size + 1.4, size, draw)
+    return _png(size + 1.4 + beyond, size + beyond, draw)
+
+
+def _inches(name: str) -> float:
+    """What a name takes at most, or nearly so."""
+    return sum(0.14 if letter.isupper() or east_asian_width(letter) in "WF" else 0.09 for letter in name)
 
 
 def _write_cells(axes: "Axes", counts: Integers, shares: Numbers) -> None:

@@ -93,3 +93,8 @@ def test_a_sheet_has_its_pictures_pixel_for_pixel() -> None:
     assert (sheet == (0x12, 0xAB, 0x34)).all(-1).sum() == 64 * 64
     assert (sheet == (0xEC, 0xEC, 0xEA)).all(-1).sum() > plots._SIDE**2
     opened(plots.sheet([]))
+
+
+def test_a_long_name_leaves_room_for_the_cells() -> None:
+    """Matplotlib warns where names take all of a figure, and draws cells that nobody can read."""
+    opened(plots.confusion_matrix(np.eye(2, dtype=np.int64), ("W" * 60, "short")))
