@@ -127,9 +127,10 @@ def _known_files(session: Session) -> set[str]:
 
 def _leftovers(project: Project, *, repair: bool) -> Iterator[Problem]:
     """Find files that killed processes never finished."""
+    beside = project.database.path.parent  # as a rule the project's own folder
     folders = [
-        project.root,
-        project.root / "backups",
+        *dict.fromkeys([project.root, beside]),
+        beside / "backups",
         project.private,
         project.private / "pixels",
         *project.runs.glob("*/"),
@@ -176,4 +177,4 @@ def _remove(problem: Problem, path: Path, *, repair: bool) -> Problem:
 
 
 def _shown(project: Project, path: Path) -> str:
-    return path.relative_to(project.root).as_posix()
+    return (path.relative_to(project.root) if path.is_relative_to(project.root) else path).as_posix()

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from curate.ingest.decide import decide
 from curate.ingest.folder import import_folder
 from curate.ingest.intake import Collecting, Intake, Offer, register
 from curate.project import Project
+from db.engine import Database
 from db.files import TEMPORARY
 from db.models import Candidate, CandidateState, Image
 from tests.pictures import jpeg, write_folder
@@ -138,3 +140,17 @@ def test_a_file_that_can_no_longer_be_decoded_is_named(filled: Project, monkeypa
     """Its bytes are what they were; the check goes on with the others."""
     monkeypatch.setattr(Picture, "open", Picture.new)
     assert kinds(examine(filled, repair=True)) == ["unreadable"] * 3
+
+
+@pytest.mark.parametrize("place", ["project/data", "elsewhere"])
+def test_unfinished_copies_are_looked_for_where_the_database_lies(project: Project, tmp_path: Path, place: str) -> None:
+    """They are made beside it, be that in the project or elsewhere."""
+    backups = tmp_path / place / "backups"
+    backups.mkdir(parents=True)
+    project.database.close()
+    moved = Database(project.database.path.rename(backups.with_name("curate.db")))
+    leftover = backups / f"{TEMPORARY}{2**22 + 1}-curate.db"
+    leftover.write_bytes(b"part")
+    assert kinds(examine(replace(project, database=moved), repair=True)) == ["leftover"]
+    moved.close()
+    assert not leftover.exists()

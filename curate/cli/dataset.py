@@ -263,7 +263,7 @@ def db_check(around: Surroundings) -> Outcome:
 
 
 def db_backup(around: Surroundings) -> Outcome:
-    """Copy the database into the project's `backups` folder, also while it is in use."""
+    """Copy the database into the `backups` folder beside it, also while it is in use."""
     from db import migrate
 
     saved = migrate.backup(around.project().database.path)
