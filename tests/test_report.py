@@ -10,12 +10,16 @@ import pytest
 from sqlalchemy import select
 
 from curate.dedup.search import dedup
+from curate.ingest.folder import import_folder
+from curate.pages.pictures import pictures
+from curate.pages.report import SamplesCard
 from curate.project import Project, open_project
-from curate.reporting import SHOWN, report
+from curate.reporting import SHOWN, Samples, report
 from curate.share import Share
 from db.models import Side, Snapshot
 from tests.conftest import Cli
 from tests.judging import with_run
+from tests.pictures import write_folder
 from tests.viewing import viewer
 
 
@@ -54,6 +58,19 @@ def test_a_renamed_class_keeps_its_numbers(cli: Cli, judged: Project) -> None:
     renamed = report(open_project(judged.root)).classes[0]
     assert renamed.name == "Crimson"
     assert (renamed.learned, renamed.held_out, renamed.recall) == (before.learned, before.held_out, before.recall)
+
+
+def test_the_filter_finds_letters_that_case_folding_would_change(
+    make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    """What is typed is made lower case by the browser, and that is all."""
+    project = make_project("Weißbuche", "Eiche")
+    import_folder(project, write_folder(tmp_path / "in", {"Weißbuche": range(1)}), labels=True)
+    with project.database.read() as session:
+        (shown,) = pictures(session, [1]).values()
+    card = SamplesCard(Samples("Weißbuche", True, 1, [1]), [shown])
+    assert card.find.split()[0] == "weißbuche"
+    assert "weißbuche" in shown.find
 
 
 def test_a_new_project_has_a_report(cli: Cli, project: Project) -> None:

@@ -120,7 +120,7 @@ def write_catalogue(project: Project, report: CatalogueReport, path: Path, progr
         entries = (
             Entry(
                 title=f"Row {issue.offer.row}",
-                find=f"{issue.offer.image} {issue.label} {issue.suggested}".casefold(),
+                find=f"{issue.offer.image} {issue.label} {issue.suggested}".lower(),
                 label=issue.label,
                 suggested=issue.suggested,
                 score=issue.score,
@@ -150,7 +150,7 @@ def _entry(project: Project, issue: Issue, known: Mapping[int, Picture]) -> Entr
 
     return Entry(
         title=f"Image {finding.id}",
-        find=f"{picture.find} {finding.label} {finding.suggested}".casefold(),
+        find=f"{picture.find} {finding.label} {finding.suggested}".lower(),
         label=finding.label,
         suggested=finding.suggested,
         score=finding.score,

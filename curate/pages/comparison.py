@@ -37,7 +37,7 @@ class DifferCard:
     def find(self) -> str:
         """What the filter looks at."""
         answers = {answer for one, _ in self.asked for answer in (one.first.answer, one.second.answer)}
-        return " ".join([self.label, *sorted(answers), *(p.find for p in self.pictures)]).casefold()
+        return " ".join([self.label, *sorted(answers), *(p.find for p in self.pictures)]).lower()
 
 
 def write_comparison(

@@ -85,7 +85,7 @@ class ConfusedCard:
     @property
     def find(self) -> str:
         """What the filter looks at."""
-        return " ".join([self.label, self.answered, *(p.find for p in self.pictures)]).casefold()
+        return " ".join([self.label, self.answered, *(p.find for p in self.pictures)]).lower()
 
 
 def write_evaluation(

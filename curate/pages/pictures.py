@@ -38,9 +38,9 @@ class Picture:
 
     @property
     def find(self) -> str:
-        """What a filter looks at."""
+        """What a filter looks at: in lower case as JavaScript makes it, which leaves the ß of Straße as it is."""
         words = (str(self.id), self.name, self.source, self.collected_for, self.label, self.state.value)
-        return " ".join(filter(None, words)).casefold()
+        return " ".join(filter(None, words)).lower()
 
 
 def pictures(session: Session, ids: Iterable[int]) -> dict[int, Picture]:

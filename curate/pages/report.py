@@ -25,7 +25,7 @@ class SamplesCard:
     @property
     def find(self) -> str:
         """What the filter looks at."""
-        return " ".join([self.samples.name, *(p.find for p in self.pictures)]).casefold()
+        return " ".join([self.samples.name, *(p.find for p in self.pictures)]).lower()
 
 
 def write_report(project: Project, path: Path, progress: Progress = QUIET) -> None:
