@@ -80,13 +80,14 @@ def told_plainly(path: Path) -> Iterator[None]:
     try:
         yield
     except (exc.DatabaseError, sqlite3.DatabaseError) as error:
-        told = _plain(path, str(getattr(error, "orig", error)))
+        told = plain(path, str(getattr(error, "orig", error)))
         if told is None:
             raise
         raise told from error
 
 
-def _plain(path: Path, words: str) -> DatabaseError | StoreError | None:
+def plain(path: Path, words: str) -> DatabaseError | StoreError | None:
+    """Say what the driver's words mean for the user; None where that is nobody's fault but ours."""
     if "disk is full" in words or "disk I/O error" in words:
         return StoreError(f"cannot write {path}: {words}. Make room there, then run it again.")
     if "readonly database" in words or "unable to open" in words:

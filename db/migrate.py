@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock
 
-from db.engine import make_engine, told_plainly
-from db.errors import DatabaseError
+from db.engine import make_engine, plain, told_plainly
+from db.errors import DatabaseError, StoreError
 from db.faults import fault
 from db.files import TEMPORARY, sweep, sync, sync_folder
 
@@ -39,7 +39,7 @@ class Standing(Enum):
 def standing(path: Path) -> Standing:
     """Look at a database without writing to it.
 
-    Raises DatabaseError when it is not SQLite, corrupt, not ours, or newer than this program.
+    Raises DatabaseError when it is not SQLite, corrupt, not ours, or newer than this program, and StoreError.
     """
     if not path.exists():
         return Standing.MISSING
@@ -61,6 +61,9 @@ def standing(path: Path) -> Standing:
             raise DatabaseError(
                 f"another program keeps {path} locked; run the command again when it is done."
             ) from None
+        # On a full disk there is no room for the index of the log, and no database can be read: none is damaged.
+        if isinstance(told := plain(path, str(error)), StoreError):
+            raise told from error
         raise DatabaseError(
             f"{path} is damaged ({error}). `curate db restore` puts back the newest copy there is."
         ) from error

@@ -111,6 +111,11 @@ def test_a_database_that_cannot_grow_is_told(cli: Cli, project: Project, tmp_pat
     check_whole(project, 200)
 
 
+def test_a_database_without_room_beside_it_is_not_called_damaged(project: Project) -> None:
+    """Even to read it SQLite makes an index of its log: nobody shall put back an old copy for the lack of that."""
+    stopped(cramped(8 * 1024, "status", cwd=project.root), project.database.path)
+
+
 def test_settings_outlive_a_full_disk(project: Project) -> None:
     """The file is the old one, whole."""
     file = project.root / "curate.toml"
