@@ -85,6 +85,18 @@ def test_who_has_a_licence_to_tell_is_believed(filled: Project, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("layout", sorted(FORMATS))
+def test_a_licence_that_nobody_could_name_keeps_its_address(filled: Project, tmp_path: Path, layout: str) -> None:
+    """Whoever wants to use the image can read it there."""
+    address = "https://photos.example/licence"
+    with filled.database.write() as session:
+        sighting = session.scalars(select(Sighting)).first()
+        assert sighting is not None
+        sighting.licence_url = address
+    export(filled, FORMATS[layout], tmp_path / "out")
+    assert any(address.encode() in data for data in tree(tmp_path / "out").values())
+
+
+@pytest.mark.parametrize("layout", sorted(FORMATS))
 def test_a_second_export_changes_nothing(filled: Project, tmp_path: Path, layout: str) -> None:
     """The same split gives the same files."""
     out = tmp_path / "out"

@@ -14,7 +14,7 @@ from curate.export.interface import Reader
 from db.files import Data
 from db.store import EXTENSIONS
 
-_MORE = ("sha256", "source", "page_url", "title", "creator", "attribution")
+_MORE = ("sha256", "source", "page_url", "title", "creator", "licence_url", "attribution")
 """What COCO has no name for and readers pass over."""
 
 
