@@ -161,11 +161,35 @@ def _make(path: Path) -> None:
     try:
         with told_plainly(path):
             _run(temporary)
+        set_log_aside(path, set_aside_as(path))
         temporary.replace(path)
         sync_folder(path.parent)
     finally:
         for left in path.parent.glob(f"{temporary.name}*"):  # its write-ahead log, too, where it could not be closed
             left.unlink(missing_ok=True)
+
+
+def set_aside_as(path: Path) -> Path:
+    """Where what was at `path` is kept when something else takes its place."""
+    return path.parent / "backups" / f"replaced-{path.stem}-{_moment()}.db"
+
+
+def set_log_aside(path: Path, kept: Path) -> None:
+    """Move the log that a kill left at `path` beside `kept`: SQLite would replay it on whatever file has the name next.
+
+    Also where the database itself is gone.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    if log.exists():
+        kept.parent.mkdir(exist_ok=True)
+        log.replace(kept.with_name(f"{kept.name}-wal"))
+        sync_folder(kept.parent)
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)  # an index of the log, made anew from it
+    sync_folder(path.parent)
+
+
+def _moment() -> str:
+    return datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
 
 
 def _run(path: Path) -> None:
@@ -191,8 +215,7 @@ def _run(path: Path) -> None:
 
 def backup(path: Path) -> Path:
     """Copy the database as it stands, also while others write, into `backups/` beside it."""
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    target = path.parent / "backups" / f"{path.stem}-{moment}.db"
+    target = path.parent / "backups" / f"{path.stem}-{_moment()}.db"
     target.parent.mkdir(exist_ok=True)
     with copied(path, target) as temporary:
         temporary.replace(target)

@@ -5,7 +5,6 @@ import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime
 from pathlib import Path
 
 from filelock import FileLock
@@ -16,7 +15,6 @@ from db.errors import DatabaseError
 from db.faults import fault
 from db.files import sweep, sync, sync_folder, write_atomically
 
-_REPLACED = "replaced-"
 _PIECE = 1 << 20
 _MOMENT = r"-\d{8}T\d{12}Z\.db"
 """How the name of a copy ends."""
@@ -94,16 +92,10 @@ def _refuse_in_use(path: Path) -> None:
 
 def _set_aside(path: Path) -> Path | None:
     """Keep what is there, and its log, under another name. The file itself stays, so that there is always one."""
-    if not path.exists():
-        return None
-    moment = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%fZ")
-    kept = path.parent / "backups" / f"{_REPLACED}{path.stem}-{moment}.db"
-    with path.open("rb") as file:
-        write_atomically(kept, iter(lambda: file.read(_PIECE), b""))
-    log = path.with_name(f"{path.name}-wal")
-    if log.exists():
-        log.replace(kept.with_name(f"{kept.name}-wal"))
-    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)  # an index of the log, made anew from it
-    sync_folder(kept.parent)
-    sync_folder(path.parent)
-    return kept
+    kept = migrate.set_aside_as(path)
+    there = path.exists()
+    if there:
+        with path.open("rb") as file:
+            write_atomically(kept, iter(lambda: file.read(_PIECE), b""))
+    migrate.set_log_aside(path, kept)
+    return kept if there else None

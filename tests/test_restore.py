@@ -96,6 +96,26 @@ def test_a_database_that_is_gone_can_be_put_back(cli: Cli, filled: Project) -> N
     assert images(filled.database.path) == 2
 
 
+def test_the_log_of_a_database_that_is_gone_is_not_replayed(cli: Cli, filled: Project) -> None:
+    """SQLite would write its pages over those of the copy. It is kept beside where the database would be."""
+    left = log(filled).read_bytes()
+    filled.database.path.unlink()
+    cli("db", "restore", cwd=filled.root, check=True)
+    assert images(filled.database.path) == 2
+    with closing(sqlite3.connect(filled.database.path)) as connection:
+        (width,) = connection.execute("SELECT max(width) FROM images").fetchone()
+    assert (width, migrate.problems(filled.database.path)) == (64, [])
+    (kept,) = filled.root.glob("backups/replaced-curate-*-wal")
+    assert kept.read_bytes() == left
+
+
+def test_nor_on_an_empty_database(cli: Cli, filled: Project) -> None:
+    """One that is made where the old one is gone stays empty, and whole."""
+    filled.database.path.unlink()
+    cli("db", "upgrade", cwd=filled.root, check=True)
+    assert (images(filled.database.path), migrate.problems(filled.database.path)) == (0, [])
+
+
 def test_copies_of_a_neighbour_are_not_taken(filled: Project) -> None:
     """Several databases may lie in one folder, one's name beginning as the other's."""
     (mine,) = filled.root.glob("backups/curate-*.db")
