@@ -31,8 +31,7 @@ def class_name(name: str) -> str:
         raise ValueError(f"a class name has 1 to {_LONGEST_NAME} characters")
     if class_key(name) in {class_key(other.caption) for other in Other}:
         raise ValueError(f"{name!r} is an answer that the labelling page has beside the classes; choose another name")
-    # A line separator is one, too: an export has a class a line.
-    if any(unicodedata.category(c) in {"Cc", "Cs", "Zl", "Zp"} or c in "/\\" for c in name) or name.startswith("."):
+    if any(unicodedata.category(c) in {"Cc", "Cs"} or c in "/\\" for c in name) or name.startswith("."):
         raise ValueError(f"the class name {name!r} may hold no '/', no '\\', no control character, and no leading dot")
     return name
 

@@ -29,7 +29,6 @@ def load(tmp_path: Path, text: str) -> config.Settings:
         (MINIMAL + "[dataset]\ntarget = 50\nvalidation = 50\n", "must be less than target"),
         (MINIMAL + '[[classes]]\nname = "a"\n', "the same"),
         (MINIMAL + '[[classes]]\nname = "x/y"\n', "may hold no"),
-        (MINIMAL + '[[classes]]\nname = "x\\u2028y"\n', "may hold no"),
         (MINIMAL + '[[classes]]\nname = "C"\nhotkey = "1"\n[[classes]]\nname = "D"\nhotkey = "1"\n', "hotkeys"),
         (MINIMAL + '[crawl.openverse]\nurl = "ftp://x"\n', "no http"),
         (MINIMAL + '[crawl.openverse]\nurl = "http://me:secret@x"\n', "no http"),
