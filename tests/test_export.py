@@ -195,6 +195,17 @@ def test_a_file_is_no_folder(filled: Project, tmp_path: Path) -> None:
         export(filled, FORMATS["csv"], tmp_path / "out")
 
 
+def test_a_class_of_two_lines_is_refused_where_a_line_is_a_class(
+    make_project: Callable[..., Project], tmp_path: Path
+) -> None:
+    """U+2028 is one for many readers: every number after it would be another class's."""
+    project = make_project("Red", "North\u2028South", dataset__target="2", dataset__validation="1")
+    import_folder(project, write_folder(tmp_path / "in", {"Red": range(2)}), labels=True)
+    split(project)
+    with pytest.raises(ConfigError, match="rename it"):
+        export(project, FORMATS["webdataset"], tmp_path / "out")
+
+
 def test_without_pyarrow_nothing_is_begun(filled: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The message says what to install, and no folder is left behind."""
     monkeypatch.setitem(sys.modules, "pyarrow", None)

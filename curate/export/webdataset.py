@@ -15,6 +15,7 @@ from pathlib import Path
 from curate.export.dataset import Dataset, Exported
 from curate.export.interface import Reader
 from curate.export.shards import SHARD_BYTES, divided, facts
+from db.errors import ConfigError
 from db.files import Data
 
 _END = bytes(2 * tarfile.BLOCKSIZE)
@@ -30,7 +31,10 @@ class WebDataset:
         return {}
 
     def written(self, dataset: Dataset, read: Reader) -> Mapping[str, Data]:
-        """Write the shards of each side, and the classes, one a line."""
+        """Write the shards of each side, and the classes, one a line. Raises ConfigError for a name of two lines."""
+        if broken := [name for name in dataset.classes if len(name.splitlines()) > 1]:
+            what = f"who reads WebDataset takes the class {broken[0]!r} for two: its name has a line separator"
+            raise ConfigError(f"{what}; rename it (`curate classes rename`), or export parquet")
         numbers = {name: number for number, name in enumerate(dataset.classes)}
         shards = {
             f"{side}-{number:06d}.tar": _shard(images, numbers, read)
