@@ -116,6 +116,23 @@ def test_a_project_is_found_upward(cli: Cli, project: Project, tmp_path: Path) -
     assert cli("status", "--json", "--project", inside, cwd=Path("/"), check=True).json == told
 
 
+def test_a_mistyped_project_is_not_the_one_around_it(cli: Cli, project: Project) -> None:
+    """`forget 1 --project guitrs`, said inside another project, takes nothing out of that one."""
+    ran = cli("status", "--project", "guitrs", cwd=project.root)
+    assert (ran.code, ran.out) == (2, "")
+    assert ran.err == "curate: error: --project guitrs: there is no such folder\n"
+
+
+def test_a_new_project_goes_where_project_says(cli: Cli, tmp_path: Path) -> None:
+    """As with every command; and DIR beside it is one place too many."""
+    ran = cli("init", "--project", "new", "--classes", "A,B", cwd=tmp_path)
+    assert (ran.code, [path.name for path in tmp_path.iterdir()]) == (0, ["new"])
+    both = cli("init", "one", "--project", "other", "--classes", "A,B", cwd=tmp_path)
+    assert both.code == 2
+    assert "leave out one" in both.err
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
 def test_a_project_can_be_moved(cli: Cli, project: Project, tmp_path: Path) -> None:
     """After the folder was renamed everything in it is found, and importing the same pictures again adds nothing."""
     folder = write_folder(tmp_path / "in", {"Red": range(3), "Green": range(2)})

@@ -47,8 +47,22 @@ class Surroundings:
     def root(self) -> Path:
         """Folder of the project. Raises ConfigError when there is none."""
         from curate.project import find
+        from db.errors import ConfigError
 
-        return find(self.folder.absolute()) if self.folder else find(Path.cwd())
+        if self.folder is None:
+            return find(Path.cwd())
+        # A mistyped name inside one project would else be taken for that project.
+        if not self.folder.exists():
+            raise ConfigError(f"--project {self.folder}: there is no such folder")
+        return find(self.folder.absolute())
+
+    def new(self, given: Path | None, usual: Path) -> Path:
+        """Where a new project goes: its DIR, or what --project says. Raises ConfigError for both at once."""
+        from db.errors import ConfigError
+
+        if given is not None and self.folder is not None:
+            raise ConfigError("DIR and --project both say where the new project goes: leave out one")
+        return given or self.folder or usual
 
     def project(self) -> "Project":
         """Open the project."""

@@ -31,8 +31,11 @@ def register(app: typer.Typer) -> None:
 
 
 def init(
-    _: Surroundings,
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; made if it is not there.")] = Path(),
+    around: Surroundings,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="[DIR]", help="Where, made if it is not there; else the folder you are in."),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(help="Classes and queries that come with curate: guitars. Of --classes only the queries."),
@@ -43,7 +46,7 @@ def init(
     from curate.project import create
 
     names = [name for name in (classes or "").split(",") if name.strip()]
-    project = create(folder.absolute(), preset, names)
+    project = create(around.new(folder, Path()).absolute(), preset, names)
     found = [c.name for c in project.settings.classes]
     text = f"{project.root}: {len(found)} classes ({', '.join(found)}). Its settings are in curate.toml."
     text += "\nimages come in with `curate crawl` or `curate import DIR`, called in that folder"

@@ -42,7 +42,7 @@ def loop(
 
 def demo(
     around: Surroundings,
-    folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="A new folder.")] = Path("demo"),
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="A new folder; demo unless told.")] = None,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the drawings and everything else.")] = 2017,
 ) -> Outcome:
     """Show the whole loop on drawn pictures, without a network: crawl, label, train, pre-label, twice.
@@ -55,7 +55,8 @@ def demo(
     from curate.cli.label import cache
     from curate.demo.story import demo as run
 
-    report = run(folder.absolute(), seed, cache(), around.progress)
+    place = around.new(folder, Path("demo"))
+    report = run(place.absolute(), seed, cache(), around.progress)
     data = {
         "project": str(report.folder),
         "rounds": [asdict(one) for one in report.rounds],
@@ -63,4 +64,4 @@ def demo(
         "duplicates": report.duplicates,
         "held_out": report.held_out,
     }
-    return Outcome(data, show.demo(report, folder))
+    return Outcome(data, show.demo(report, place))
