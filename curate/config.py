@@ -19,6 +19,10 @@ from db.errors import ConfigError
 
 FILE_NAME = "curate.toml"
 _LONGEST_NAME = 60
+_MOST_IMAGES = 2**31 - 1
+"""Of a class: what a column of whole numbers holds in every database."""
+MOST_SEED = 4 * 10**12
+"""Each epoch draws from a number two million times as large, of which torch takes 64 bits."""
 HOTKEYS = "1234567890qwetasdfgzcvbyiopjkl"
 """Keys that classes without one of their own get, in this order: all but those that Label Studio uses itself, and n, m
 and x, which are for the answers beside the classes."""
@@ -54,12 +58,11 @@ class DatasetSettings(Section):
     """What is to be reached."""
 
     name: str = Field(default="dataset", min_length=1)
-    target: int = Field(default=250, ge=2, lt=2**31)
+    target: int = Field(default=250, ge=2, le=_MOST_IMAGES)
     """Labelled images a class."""
     validation: int = Field(default=50, ge=1)
     """Of these, how many are held out."""
-    seed: int = Field(default=2017, ge=-(2**63), lt=2**63)
-    """As large as the database can keep."""
+    seed: int = Field(default=2017, ge=0, le=MOST_SEED)
 
     @model_validator(mode="after")
     def _something_to_learn_from(self) -> "DatasetSettings":

@@ -35,17 +35,18 @@ def set_value(path: Path, key: str, text: str, check: Callable[[Any], None] = la
         table = table[section]
         if not isinstance(table, Mapping):
             config.check(values_before, path)  # raises: no section is a number or a list
+    problems: list[ConfigError] = []
     for value in _readings(text):
         table[name] = value
         try:
             settings = config.check(tomllib.loads(tomlkit.dumps(document)), path)
         except ConfigError as error:
-            problem = error
+            problems.append(error)
         else:
             check(config.value(settings, key))
             save(path, tomlkit.dumps(document))
             return config.value(settings, key)
-    raise problem
+    raise problems[0]  # of the likeliest reading
 
 
 def save(path: Path, text: str) -> None:

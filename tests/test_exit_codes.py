@@ -110,8 +110,13 @@ def test_outside_any_project_commands_say_so(here: Cli, tmp_path: Path, path: st
         ("init", "curate.toml exists already"),
         ("init new --preset piano", "no preset 'piano'; there is: guitars"),
         ("init new --classes a,A", "two class names are the same"),
-        ("init new --classes a", "classes"),
-        ("init new --classes a/b,c", "'a/b'"),
+        ("init new --classes a", "classes: there must be two at least"),
+        ("init new --classes a/b,c", "'a/b' may hold no '/', no '\\', no control character, and no leading dot\n"),
+        ('config crawl.sources ["opnverse"]', "crawl.sources.0: Input should be 'openverse', 'commons'"),
+        ("config dataset.seed 99999999999999", "dataset.seed: Input should be less than or equal to"),
+        ("config dataset.target 9999999999", "dataset.target: Input should be less than or equal to"),
+        ("dedup --split 99999999999999999999", "there is no group 99999999999999999999"),
+        ("train --seed 99999999999999", "--seed 99999999999999"),
         ("init new", "which classes?"),
         ("init curate.toml/new --classes a,b", "curate.toml/new"),
     ],
@@ -122,6 +127,12 @@ def test_a_wrong_request_is_told_in_one_line(here: Cli, project: Project, argume
     before = tree(project.root)
     assert words in told(here(*arguments.split(), cwd=project.root))
     assert tree(project.root) == before
+
+
+def test_a_crawl_without_a_source_is_no_crawl_that_is_done(here: Cli, project: Project) -> None:
+    """Where `crawl.sources` is empty nobody was asked, and that is said."""
+    assert here("config", "crawl.sources", "[]", cwd=project.root).code == 0
+    assert "no source to ask" in told(here("crawl", cwd=project.root))
 
 
 def test_a_query_that_nearly_is_a_class_is_told(project: Project) -> None:

@@ -43,7 +43,7 @@ def loop(
 def demo(
     around: Surroundings,
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]", help="A new folder; demo unless told.")] = None,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the drawings and everything else.")] = 2017,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the drawings and everything else.")] = 2017,
 ) -> Outcome:
     """Show the whole loop on drawn pictures, without a network: crawl, label, train, pre-label, twice.
 

@@ -16,6 +16,8 @@ from db.models import PERSON, DuplicatePair, Image, ImageState
 
 _APART = "told apart by a person"
 _JOINED = "joined by a person"
+_BITS = 64
+"""Of SQLite's numbers, with their sign: it takes no longer one."""
 
 
 def take_apart(project: Project, *groups: int) -> list[list[int]]:
@@ -26,7 +28,9 @@ def take_apart(project: Project, *groups: int) -> list[list[int]]:
     taken: list[list[int]] = []
     with project.lock("dedup"), project.database.write() as session:
         for group in dict.fromkeys(groups):
-            members = session.scalars(select(Image.id).where(Image.group_id == group).order_by(Image.id)).all()
+            known = group.bit_length() < _BITS
+            query = select(Image.id).where(Image.group_id == group).order_by(Image.id)
+            members = session.scalars(query).all() if known else []
             if not members:
                 raise DatasetError(f"there is no group {group}; `curate dedup --json` lists the groups")
             _write(session, [*combinations(members, 2)], same=False, reason=_APART)
