@@ -30,6 +30,8 @@ def choose(session: Session, name: str | None, classes: list[str], *, taught: bo
     if run is None:
         names = session.scalars(select(Run.name).where(Run.state == RunState.FINISHED).order_by(Run.id)).all()
         raise DatasetError(f"no run {name!r}; there is: {', '.join(names) or 'none'}")
+    if run.state is RunState.FAILED:
+        raise DatasetError(f"run {run.name} failed ({run.problem}); begin another with `curate train`")
     if run.state is not RunState.FINISHED:
         raise DatasetError(f"run {run.name} is not finished; go on with `curate train --resume`")
     return run

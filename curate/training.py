@@ -9,6 +9,7 @@ from filelock import BaseFileLock, Timeout
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from curate.config import MOST_SEED
 from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.rounds import record as rounds
@@ -50,7 +51,7 @@ def options_from(
     """Take what was given on the command line, then what `curate.toml` says, then the recipe.
 
     Except that a recipe named on the command line, such as `scratch`, is more than a default weight in `curate.toml`.
-    Raises RecipeError.
+    Raises RecipeError, and DatasetError for a seed that no generator takes.
     """
     settings = project.settings.train
     chosen = load(recipe, Path.cwd()) if recipe else load(settings.recipe, project.root)
@@ -64,7 +65,10 @@ def options_from(
         "device": settings.device,
         "init": _init(init, Path.cwd()) if init else _init(configured, project.root),
     }
-    return TrainOptions(**values | {k: v for k, v in given.items() if v is not None}, recipe=chosen)
+    options = TrainOptions(**values | {k: v for k, v in given.items() if v is not None}, recipe=chosen)
+    if abs(options.seed) > MOST_SEED:
+        raise DatasetError(f"--seed {options.seed}: a seed has at most {MOST_SEED}")
+    return options
 
 
 def check_network(project: Project) -> None:
@@ -223,6 +227,7 @@ def _hold(project: Project, run: Run, stack: ExitStack) -> bool:
 
 
 def _begin(project: Project, options: TrainOptions, snapshot_id: int | None, stack: ExitStack) -> Run:
+    network.check_named(options)  # a misspelt name is no run that failed, and names no folder
     with project.database.write() as session:
         snapshot = _snapshot(session, snapshot_id)
         number = (session.scalar(select(func.max(Run.id))) or 0) + 1

@@ -105,6 +105,17 @@ def test_training_needs_a_split_and_a_prediction_needs_a_run(make_project: Calla
         train_run(project, options_from(project), resume=True)
 
 
+def test_a_misspelt_option_of_training_leaves_no_run_behind(learned: Project, tmp_path: Path) -> None:
+    """Neither a row nor a folder: the name of a network is part of a run's, and may hold what leads elsewhere."""
+    before = sorted(learned.root.rglob("*"))
+    for wrong in ({"arch": "../../outside"}, {"device": "cpuu"}, {"init": str(tmp_path / "nosuch.safetensors")}):
+        with pytest.raises(WeightsError):
+            train_run(learned, options_from(learned, **wrong))
+    with learned.database.read() as session:
+        assert session.scalars(select(Run)).all() == []
+    assert sorted(learned.root.rglob("*")) == before
+
+
 def test_an_altered_image_stops_training_by_its_id(learned: Project) -> None:
     """The run is noted as failed with the reason, and `doctor` names the same image."""
     victim = next(learned.store.files())

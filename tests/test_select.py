@@ -13,6 +13,7 @@ from curate.select import choose
 from curate.status import status
 from db.errors import DatasetError
 from db.models import Image, Prediction, Run, RunState, Snapshot
+from tests.conftest import Cli
 from tests.pictures import write_folder
 from trainer.intervals import wilson
 
@@ -118,13 +119,21 @@ def test_a_run_that_is_surely_worse_does_not_take_over(project: Project) -> None
 
 
 def test_runs_that_cannot_answer_are_told(project: Project) -> None:
-    """No run, a run of other classes, one that is not finished, one that is not there."""
+    """No run, a run of other classes, one that is not finished, one that cannot be, one that is not there."""
     add_run(project, "other", 1, 1.0, 5, classes=["Cat", "Dog"])
     add_run(project, "stopped", 1, 1.0, 5, state=RunState.RUNNING)
+    add_run(project, "failed", 1, 1.0, 5, state=RunState.FAILED, problem="the loss is no number")
+    told = {None: "curate train", "stopped": "--resume", "failed": "the loss is no number", "nosuch": "is: other"}
     with project.database.read() as session:
-        for name, words in ((None, "curate train"), ("stopped", "not finished"), ("nosuch", "there is: other")):
+        for name, words in told.items():
             with pytest.raises(DatasetError, match=words):
                 runs.choose(session, name, ["Red", "Green", "Blue"])
+
+
+def test_a_run_that_may_have_been_stopped_is_not_said_to_be_running(project: Project, cli: Cli) -> None:
+    """Its row is the same, whether somebody is at it or nobody."""
+    add_run(project, "stopped", 1, 1.0, 5, state=RunState.RUNNING)
+    assert "run stopped: not finished on split 1" in cli("status", "--project", project.root, check=True).out
 
 
 def test_a_run_is_known_by_its_number(project: Project) -> None:

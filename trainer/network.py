@@ -40,6 +40,14 @@ def check(arch: str) -> None:
         raise WeightsError(f"no architecture {arch!r}; there is for instance {', '.join(near)}")
 
 
+def check_named(options: TrainOptions) -> None:
+    """Raise WeightsError for a network, a device or a file of weights that is not there, before anything is made."""
+    check(options.arch)
+    pick_device(options.device)
+    if options.init not in {"none", "imagenet"}:
+        read_weights(Path(options.init))
+
+
 def build(arch: str, classes: int, size: int, head: str = "dense") -> nn.Module:
     """Make a network with random weights, by torch's global generator.
 

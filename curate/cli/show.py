@@ -50,7 +50,9 @@ def status(found: "Status") -> RenderableType:
     for run in (run for run in found.runs if run.state != "failed"):
         accuracy = "" if run.validation_accuracy is None else f", validation accuracy {run.validation_accuracy:.3f}"
         mark = "  ← answers now" if run.best else ""
-        lines.append(f"run {run.name}: {run.state} on split {run.snapshot}{accuracy}{mark}")
+        # Nobody knows here whether it is being trained or was stopped.
+        state = "not finished" if run.state == "running" else run.state
+        lines.append(f"run {run.name}: {state} on split {run.snapshot}{accuracy}{mark}")
     if failed:
         lines.append(f"runs that failed: {failed}")
     return Group(table, "", *(Text(line) for line in lines))
