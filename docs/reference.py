@@ -48,6 +48,8 @@ def _signature(parameter: Any) -> str:  # noqa: ANN401 - see above
     metavar = parameter.metavar or parameter.name.upper()
     if parameter.param_type_name == "argument":
         return str(metavar if parameter.required or metavar.startswith("[") else f"[{metavar}]")
+    if parameter.secondary_opts:
+        return f"{parameter.opts[0]}/{parameter.secondary_opts[0]}"
     return str(parameter.opts[0] if parameter.default is False else f"{parameter.opts[0]} {metavar}")
 
 
@@ -56,8 +58,9 @@ def _cell(parameter: Any) -> str:  # noqa: ANN401 - see above
 
 
 def _default(parameter: Any) -> str:  # noqa: ANN401 - see above
-    known = parameter.default not in {None, False, ""} and str(parameter.default) != "."
-    return f" Default: {parameter.default}." if known else ""
+    if parameter.default in {None, False, ""}:
+        return ""
+    return f" Default: {parameter.opts[0] if parameter.secondary_opts else parameter.default}."
 
 
 if __name__ == "__main__":

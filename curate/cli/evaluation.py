@@ -34,8 +34,8 @@ def evaluate(
 
 def compare(
     around: Surroundings,
-    first: Annotated[str, typer.Argument(metavar="RUN", help="A run's name.")],
-    second: Annotated[str, typer.Argument(metavar="RUN", help="The name of another.")],
+    first: Annotated[str, typer.Argument(metavar="RUN", help="A run's name or number.")],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another's.")],
     output: Annotated[
         Path | None,
         typer.Option(
