@@ -120,7 +120,10 @@ class Labelling(Studio):
             title = dataset.title + (f": {name}" if name else "")
             yield f"made the project {title!r} in Label Studio"
         elif page_is_edited(server, project):
-            yield "the labelling page was edited in Label Studio: it stays as it is there"
+            yield (
+                "the labelling page was edited in Label Studio, or came back from a backup: it stays as it is there;"
+                " `curate label start --reset-page` puts curate's own in its place"
+            )
 
     def status(self, *, show_token: bool = False) -> Standing:
         """Say where the server is, and what it holds. Asks it nothing but whether it lives."""

@@ -1,7 +1,8 @@
 """What the settings of every stage are made of."""
 
+import re
 from typing import Annotated
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict
 
@@ -13,9 +14,17 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+def _port_can_be(parts: SplitResult) -> bool:
+    try:
+        return parts.port != 0
+    except ValueError:  # no number, or past 65535
+        return False
+
+
 def _web_address(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in {"http", "https"} or not parts.hostname or "@" in parts.netloc:
+    plain = parts.hostname and _port_can_be(parts) and not re.search(r"\s", url)
+    if parts.scheme not in {"http", "https"} or not plain or "@" in parts.netloc:
         raise ValueError(f"{url!r} is no http(s) address")
     return url.rstrip("/")
 

@@ -1,6 +1,7 @@
 """The Label Studio projects that a dataset is labelled in: the main one, and others by names of their own."""
 
 import hashlib
+import shlex
 import uuid
 
 from sqlalchemy import func, select
@@ -150,16 +151,20 @@ def the_project(dataset: Dataset, server: Server, name: str = "") -> LabellingPr
     if project is None and name:
         names = ", ".join(p.name for p in known_projects(dataset, server) if p.name) or "none"
         raise LabelStudioError(
-            f"no project {name!r} on {server.url}; there is: {names}. Make it with `curate label start --project-name`"
+            f"no project {name!r} on {server.url}; there is: {names}. Make it with `curate label start{_named(name)}`"
         )
     if project is None:
         raise NoProjectError(f"there is no project on {server.url} yet; make it with `curate label start`")
     if not server.project_exists(project.number):
         raise NoProjectError(
-            f"Label Studio at {server.url} no longer has project {project.number}; `curate label start --new-project`"
-            " makes a new one, and all labels that were pulled stay"
+            f"Label Studio at {server.url} no longer has project {project.number};"
+            f" `curate label start{_named(name)} --new-project` makes a new one, and all labels that were pulled stay"
         )
     return project
+
+
+def _named(name: str) -> str:
+    return f" --project-name {shlex.quote(name)}" if name else ""
 
 
 def mark_gone(dataset: Dataset, project: LabellingProject) -> None:

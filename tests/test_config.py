@@ -32,6 +32,8 @@ def load(tmp_path: Path, text: str) -> config.Settings:
         (MINIMAL + '[[classes]]\nname = "C"\nhotkey = "1"\n[[classes]]\nname = "D"\nhotkey = "1"\n', "hotkeys"),
         (MINIMAL + '[crawl.openverse]\nurl = "ftp://x"\n', "no http"),
         (MINIMAL + '[crawl.openverse]\nurl = "http://me:secret@x"\n', "no http"),
+        (MINIMAL + '[label_studio]\nurl = "http://127.0.0.1:99999"\n', "no http"),
+        (MINIMAL + '[label_studio]\nurl = "http://127.0.0.1:8080/x y"\n', "no http"),
         (MINIMAL + '[database]\nurl = "mysql://x"\n', "sqlite:///"),
         ("[dataset\n", "no valid TOML"),
         ('classes = ["A", "B"]\n', "write [[classes]]"),
