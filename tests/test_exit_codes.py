@@ -110,7 +110,7 @@ def test_outside_any_project_commands_say_so(here: Cli, tmp_path: Path, path: st
         ("init", "curate.toml exists already"),
         ("init new --preset piano", "no preset 'piano'; there is: guitars"),
         ("init new --classes a,A", "two class names are the same"),
-        ("init new --classes a", "classes: there must be two at least"),
+        ("init new --classes a", "classes: a dataset has two classes at least"),
         ("init new --classes a/b,c", "'a/b' may hold no '/', no '\\', no control character, and no leading dot\n"),
         ('config crawl.sources ["opnverse"]', "crawl.sources.0: Input should be 'openverse', 'commons'"),
         ("config dataset.seed 99999999999999", "dataset.seed: Input should be less than or equal to"),
