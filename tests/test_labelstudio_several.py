@@ -113,7 +113,7 @@ def test_a_further_project_that_was_deleted_stops_nothing(make_desk: MakeDesk, c
     assert "the project 'experts' was deleted in Label Studio" in pulled
     with pytest.raises(LabelStudioError, match="--project-name experts --new-project"):
         desk.labelling.start(name="experts")
-    with pytest.raises(LabelStudioError, match="no longer has project .*--project-name experts --new-project"):
+    with pytest.raises(LabelStudioError, match=r"no longer has project .*--project-name experts --new-project"):
         desk.labelling.push(name="experts")
     assert desk.labelling.start(name="experts", may=Permission(given=True)).project == desk.number
     assert desk.labelling.pull().projects_gone == []
