@@ -193,6 +193,21 @@ def test_a_query_that_brings_nothing_is_dropped(project: Project, web: Web) -> N
         assert (search.pages, search.target) == (pages, f"class:{project.classes(session)['Red']}")
 
 
+def test_what_waits_of_a_query_that_is_left_out_is_left_too(project: Project, web: Web) -> None:
+    """It would be fetched before what the others bring; a crawl by hand takes it up all the same."""
+    put_works(web, {GOOD: [], POOR: put_pictures(web, *range(100, 160))})
+    web.pages["/100.jpg"].status = 500
+    collect(project, "red", 45)
+    say(project, {POOR: "none"}.get)
+    put_works(web, {GOOD: put_pictures(web, *range(3)), POOR: []})
+    put_pictures(web, 100)
+    web.asked.clear()
+    assert refill(project, Heard())["Red"] == 3
+    assert web.asked["/100.jpg"] + web.asked["/150.jpg"] == 0
+    collect(project, "red", 60)
+    assert (web.asked["/100.jpg"], web.asked["/150.jpg"]) == (1, 1)
+
+
 def test_a_class_whose_candidates_suffice_is_not_crawled(project: Project, web: Web) -> None:
     """What the best run takes for it counts, by its probabilities, not the query that found it."""
     put_works(web, {GOOD: put_pictures(web, *range(60)), POOR: []})

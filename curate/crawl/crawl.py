@@ -143,10 +143,10 @@ class _Crawl:
         if self.options.recheck:
             claims.recheck(session, target.key, self.project.store)
             return []
+        claims.reopen(session, target.key, self.begun_at)
         waiting.keep_to_queries(session, target, finders)
         for finder in finders:
             searches.begin(session, finder, target.queries_of(finder.name), target.key)
-        claims.reopen(session, target.key, self.begun_at)
         return waiting.keep_to_terms(session, target, self.options.policy)
 
     async def _lacks_some(self, filling: Filling) -> bool:

@@ -54,7 +54,8 @@ def _target(one: Shortage, class_id: int, all_queries: Sequence[str]) -> Target:
     # With those that are not asked this time: a target's other queries are taken for given up.
     queries = tuple(dict.fromkeys([*all_queries, *(asked.query for asked in one.queries)]))
     order = tuple((asked.source, asked.query) for asked in one.queries)
-    return Target(one.name, f"class:{class_id}", class_id, queries, one.want, order)
+    left_out = frozenset((dropped.source, dropped.query) for dropped in one.dropped)
+    return Target(one.name, f"class:{class_id}", class_id, queries, one.want, order, left_out)
 
 
 def _outcome(short: list[Shortage], report: CrawlReport) -> Iterator[str]:

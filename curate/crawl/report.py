@@ -19,6 +19,8 @@ class Target:
     want: int | None
     order: tuple[tuple[str, str], ...] = ()
     """Sources with those of the queries that they are asked, the first before all others. Empty: each all, in turn."""
+    left_out: frozenset[tuple[str, str]] = frozenset()
+    """Sources with those of the queries that are not worth what waits for them; it waits on, and for no target."""
 
     def queries_of(self, source: str) -> tuple[str, ...]:
         """What a source is asked, in order."""

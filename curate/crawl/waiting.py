@@ -26,6 +26,8 @@ def keep_to_queries(session: Session, target: Target, finders: Sequence[Finder])
     asked = {finder.name: {finder.first(query).query for query in target.queries} for finder in engines}
     gone = or_(*(and_(Search.source == name, Search.query.not_in(queries)) for name, queries in asked.items()))
     session.execute(update(Search).where(Search.target == target.key, gone).values(target=""))
+    for finder in engines:
+        asked[finder.name] -= {finder.first(query).query for name, query in target.left_out if name == finder.name}
     by_asked = or_(*(and_(Sighting.source == name, Sighting.query.in_(queries)) for name, queries in asked.items()))
     by_others = Sighting.source.not_in(asked)
     unasked = and_(exists().where(_SHOWN), ~exists().where(_SHOWN, or_(by_asked, by_others)))
