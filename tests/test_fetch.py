@@ -67,7 +67,11 @@ def test_loopback_is_blocked_unless_allowed(web: Web) -> None:
 
 @pytest.mark.parametrize(
     ("target", "reason"),
-    [("file:///etc/passwd", Reason.SCHEME_NOT_ALLOWED), ("http://me:pw@127.0.0.1/", Reason.SCHEME_NOT_ALLOWED)],
+    [
+        ("file:///etc/passwd", Reason.SCHEME_NOT_ALLOWED),
+        ("http://me:pw@127.0.0.1/", Reason.SCHEME_NOT_ALLOWED),
+        ("http://[]@", Reason.SCHEME_NOT_ALLOWED),
+    ],
 )
 def test_every_hop_is_checked(web: Web, target: str, reason: Reason) -> None:
     """A redirect to what may not be asked for is refused as if it had been asked for."""

@@ -61,10 +61,13 @@ def test_public_addresses_are(address: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["file:///etc/passwd", "ftp://x/y", "data:image/png;base64,AA", "javascript:x", "http:///x", "//x/y", "x.jpg"],
+    [
+        *("file:///etc/passwd", "ftp://x/y", "data:image/png;base64,AA", "javascript:x", "http:///x", "//x/y", "x.jpg"),
+        *("http://[]@", "http://[::1", "http://a:b/", "http://h:99999/"),
+    ],
 )
 def test_only_http_is_taken(url: str) -> None:
-    """Every other scheme is refused by an allow-list."""
+    """Every other scheme is refused by an allow-list, and what is no address at all."""
     found = parse(url)
     assert isinstance(found, Refusal)
     assert found.reason is Reason.SCHEME_NOT_ALLOWED

@@ -19,6 +19,8 @@ from db.reasons import Reason, Refusal
 _CARRIERS = tuple(map(ipaddress.ip_network, ("64:ff9b::/96", "64:ff9b:1::/48", "::/96", "::ffff:0:0:0/96")))
 """Of an IPv4 address in the last 32 bits: NAT64, IPv4-compatible and IPv4-translated."""
 _SCHEMES = {"http", "https"}
+NO_URL = (ValueError, TypeError, IndexError)
+"""What yarl raises for what it cannot read; the last for `http://[]@`."""
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -59,7 +61,7 @@ def parse(url: str) -> URL | Refusal:
         parsed = URL(url)
         host = parsed.host
         port = parsed.port
-    except (ValueError, TypeError) as error:
+    except NO_URL as error:
         return Refusal(Reason.SCHEME_NOT_ALLOWED, f"no URL: {error}")
     if parsed.scheme not in _SCHEMES or not host or not port:
         return Refusal(Reason.SCHEME_NOT_ALLOWED, parsed.scheme or "no scheme")

@@ -12,7 +12,7 @@ from http import HTTPStatus
 import aiohttp
 from yarl import URL
 
-from curate.crawl.guard import BlockedAddressError
+from curate.crawl.guard import NO_URL, BlockedAddressError
 from curate.crawl.robots import opted_out
 from db.reasons import Reason, Refusal
 
@@ -161,7 +161,7 @@ async def _read(
 def _redirect(url: URL, location: str) -> Redirect | Refusal:
     try:
         return Redirect(str(url.join(URL(location))))
-    except (ValueError, TypeError) as error:
+    except NO_URL as error:
         return Refusal(Reason.SCHEME_NOT_ALLOWED, f"redirected to no URL: {error}")
 
 
