@@ -280,6 +280,9 @@ def test_a_list_names_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     file = many(tmp_path, ".txt", 1)
     monkeypatch.chdir(tmp_path)
     assert UrlsFinder(Path(file.name)).first("") == UrlsFinder(file).first("anything")
+    around = Path("..") / tmp_path.name
+    assert UrlsFinder(around / file.name).first("") == UrlsFinder(file).first("")
+    assert addresses(read_on(FolderFinder(around))) == addresses(read_on(FolderFinder(tmp_path)))
     assert UrlsFinder(file).first("").query == str(file)
     assert (UrlsFinder.searches, UrlsFinder.most_questions) == (False, None)
 

@@ -53,7 +53,7 @@ def import_folder(project: Project, folder: Path, *, labels: bool, progress: Pro
     Or what else people may say of an image, such as "None of these". Running it again changes nothing. Raises
     DatasetError, before any work, for a folder that is not there or a subfolder that names no class.
     """
-    given, folder = folder, Path(os.path.abspath(folder))  # noqa: PTH100 - `..` must go, and links must stay
+    given, folder = folder, full(folder)
     if not folder.is_dir():
         raise DatasetError(f"{given} is no folder")
     if not os.access(folder, os.R_OK):
@@ -127,6 +127,11 @@ def read_file(path: Path, limits: IngestSettings) -> bytes | Refusal:
 def local_offer(path: Path, source: str, query: str = "") -> Offer:
     """Offer a file of the user's own. Its name is kept for people, and is never used as a path."""
     return Offer(address=path.as_uri(), source=source, query=query, local=True, name=shown(path.name))
+
+
+def full(path: Path) -> Path:
+    """Give the one path of a file, wherever a command was started: `..` must go, and links must stay."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - it follows no links, and Path.absolute leaves `..`
 
 
 def shown(path: Path | str) -> str:

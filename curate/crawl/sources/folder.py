@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Page, Question, SourceError
-from curate.ingest.folder import image_files, local_offer, shown
+from curate.ingest.folder import full, image_files, local_offer, shown
 from db.reasons import Reason, Refusal
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ class FolderFinder:
     most_questions: int | None = None
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder.absolute()
+        self._folder = full(folder)
         self._shown = shown(self._folder)
         self._pages = Pages(lambda start: islice(image_files(self._folder), start, None))
 

@@ -14,7 +14,7 @@ from curate.crawl.fetch import Fetcher
 from curate.crawl.interface import Page, Question, SourceError
 from curate.crawl.sources.engine import clean, file_name
 from curate.crawl.sources.folder import Pages
-from curate.ingest.folder import shown
+from curate.ingest.folder import full, shown
 from curate.ingest.intake import Offer
 from curate.rights import identify
 from db.errors import ConfigError
@@ -54,7 +54,7 @@ class UrlsFinder:
     most_questions: int | None = None
 
     def __init__(self, file: Path) -> None:
-        self._file = file.absolute()
+        self._file = full(file)
         self._shown = shown(self._file)
         self._rows = _READERS.get(file.suffix.lower(), _text_rows)
         try:
