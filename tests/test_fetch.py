@@ -117,6 +117,20 @@ def test_a_compressed_body_is_refused(web: Web) -> None:
     assert refusal(web.put("/bomb", bomb, headers={"Content-Encoding": "gzip"})).reason is Reason.ENCODED_BODY
 
 
+def test_nothing_said_of_an_encoding_is_none(web: Web) -> None:
+    """A header without a value names no encoding."""
+    assert isinstance(get(web.put("/plain", b"x", headers={"Content-Encoding": ""}))[0], Body)
+
+
+def test_what_is_said_of_a_failure_is_short(web: Web) -> None:
+    """Pages of garbage in place of an answer, or in a header, are told in one line."""
+    web.put("/garbage", b"", script=lambda handler: handler.wfile.write(b"\xff\xd8\n" * 2000))
+    opted = web.put("/long", b"x", headers={"X-Robots-Tag": "noai, " * 900})
+    for url in (web.url + "/garbage", opted):
+        assert 0 < len(refusal(url, attempts=1).detail) <= 200
+        assert "\n" not in refusal(url, attempts=1).detail
+
+
 def test_a_dripping_server_is_timed_out_while_others_go_on(web: Web) -> None:
     """A byte at a time never trips a read timeout: the total deadline does, and another host is served meanwhile."""
 

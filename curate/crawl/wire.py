@@ -16,6 +16,7 @@ from curate.crawl.guard import NO_URL, BlockedAddressError
 from curate.crawl.robots import opted_out
 from db.reasons import Reason, Refusal
 
+_LONGEST_WORDS = 200
 _STRAY = re.compile("[\udc80-\udcff]")
 REDIRECTS = {301, 302, 303, 307, 308}
 _TIMEOUT = aiohttp.ClientTimeout(total=None, sock_connect=10.0, sock_read=20.0)
@@ -137,6 +138,11 @@ def _text(said: str) -> str:
     return _STRAY.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", said)
 
 
+def _words(said: str) -> str:
+    """Put what a server said, or what is said of it, into one short line: it is kept for each address."""
+    return " ".join(said.split())[:_LONGEST_WORDS]
+
+
 async def _read(
     response: aiohttp.ClientResponse, headers: dict[str, str], url: URL, kind: Kind, max_bytes: int
 ) -> Body | Redirect | TooMany | Refusal:
@@ -173,13 +179,14 @@ def _refusal_by_head(status: int, headers: dict[str, str], kind: Kind, max_bytes
     if status != HTTPStatus.OK:
         reason = Reason.HTTP_5XX if status >= HTTPStatus.INTERNAL_SERVER_ERROR else Reason.HTTP_4XX
         return Refusal(reason, _phrase(status), status)
-    if headers.get("content-encoding", "identity").lower() != "identity":
-        return Refusal(Reason.ENCODED_BODY, headers["content-encoding"])
+    encoding = headers.get("content-encoding", "")
+    if encoding.strip().lower() not in {"", "identity"}:
+        return Refusal(Reason.ENCODED_BODY, _words(encoding))
     length = headers.get("content-length", "")
     if length.isdigit() and int(length) > max_bytes and kind is not Kind.ROBOTS:
         return Refusal(Reason.TOO_MANY_BYTES, f"{length}, more than {max_bytes}")
     if kind is Kind.IMAGE and opted_out(headers.get("x-robots-tag", "")):
-        return Refusal(Reason.OPTED_OUT, f"X-Robots-Tag: {headers['x-robots-tag']}")
+        return Refusal(Reason.OPTED_OUT, _words(f"X-Robots-Tag: {headers['x-robots-tag']}"))
     return None
 
 
@@ -211,7 +218,7 @@ _EXPECTED = (aiohttp.ClientError, OSError, TimeoutError, ValueError, ArithmeticE
 def _refusal_of(error: Exception) -> Refusal:
     """Name what went wrong on the wire."""
     cause = getattr(error, "os_error", error)
-    words = _text(str(cause)) or type(error).__name__
+    words = _words(_text(str(cause))) or type(error).__name__
     if isinstance(cause, BlockedAddressError):
         return Refusal(Reason.BLOCKED_ADDRESS, words)
     if isinstance(error, aiohttp.ClientConnectorDNSError):
