@@ -31,7 +31,7 @@ from db.models.base import now
 from db.reasons import Reason
 from tests.conftest import Cli
 from tests.pictures import jpeg
-from tests.web import Web, serve
+from tests.web import Answer, Web, serve
 
 
 @pytest.fixture(autouse=True)
@@ -329,6 +329,26 @@ def test_two_crawls_at_once_fetch_each_address_once(project: Project, web: Web) 
         thread.join()
     assert sum(report.stored for report in reports) == 30
     assert all(web.asked[f"/{n}.jpg"] == 1 for n in range(30))
+
+
+def test_what_another_crawl_lets_go_of_is_counted_once(project: Project, web: Web) -> None:
+    """An address that somebody else was at when it was found, and left, is fetched, and is not known as well."""
+    put_works(web, {"Red": put_pictures(web, 1, 2)})
+    owner = f"{socket.gethostname()}/{os.getppid()}/x"
+    with project.database.write() as session:
+        lease = now() + timedelta(seconds=60)
+        held = Candidate(address=f"{web.url}/1.jpg", host=web.url, target="class:1", state=CandidateState.CLAIMED)
+        held.owner, held.lease_until = owner, lease
+        session.add(held)
+
+    def let_go(_query: str) -> tuple[int, dict[str, str], bytes]:
+        with project.database.write() as session:
+            claims.release(session, owner)
+        return 200, {}, jpeg(2)
+
+    web.pages["/2.jpg"] = Answer(compute=let_go)
+    report = run(project, "red")
+    assert (report.stored, report.known, report.found) == (2, 0, 2)
 
 
 def claimed(project: Project, owner: str, lease: timedelta) -> bool:

@@ -132,5 +132,7 @@ class Finding:
         if candidate.state is CandidateState.PENDING and candidate.target == self._target.key:
             self._crew.undecided.add(candidate.id)
             counts.open += 1
+        elif candidate.state is CandidateState.CLAIMED:
+            self._crew.undecided.add(candidate.id)  # another crawl is at it, and may yet leave it to us
         else:
             counts.known += 1
