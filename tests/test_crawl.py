@@ -294,13 +294,14 @@ def test_a_site_that_cannot_be_read_is_told(project: Project, web: Web) -> None:
         (("red", "green"), ("site=http://a",), ConfigError),
         (("blue guitar",), ("site=http://a",), DatasetError),
         ((" ",), ("openverse",), ConfigError),
+        (("red",), (), ConfigError),
         (("\udcff",), ("openverse",), ConfigError),
     ],
 )
 def test_requests_without_sense_are_refused(
     project: Project, what: tuple[str, ...], sources: tuple[str, ...], error: type[Exception]
 ) -> None:
-    """A list is read once, for one class or none; a query has words."""
+    """A list is read once, for one class or none; a query has words, and somebody to answer it."""
     with pytest.raises(error):
         targets(project, what, sources, None)
 

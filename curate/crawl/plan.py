@@ -24,6 +24,8 @@ def targets(
     With `recheck`, whatever was found for these targets is asked for again. Raises ConfigError where the request
     makes no sense.
     """
+    if not sources and not recheck:
+        raise ConfigError("there is no source to ask; name some in crawl.sources, or one with --source")
     lists = [name for name in sources if not searches(name)]
     if lists and len(sources) > 1:
         raise ConfigError(f"--source {lists[0]} goes alone: it is read once, while the others are asked by query")
