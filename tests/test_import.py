@@ -217,11 +217,13 @@ class Between(Quiet):
 def test_a_class_may_be_renamed_or_merged_while_its_images_come_in(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is left of the import says the class that its folder's name counts as now; a removed one stops it."""
+    """What is left of the import says what its folder's name counts as now, also where another class has that name."""
     monkeypatch.setattr(folders, "_BATCH", 1)
     folder = write_folder(tmp_path / "in", {"Red": range(3)})
     rename = Change(ChangeKind.RENAME, ("Red",), "Crimson")
-    import_folder(project, folder, labels=True, progress=Between(lambda: change_classes(project, rename)))
+    swap = Change(ChangeKind.RENAME, ("Blue",), "Red")
+    both = Between(lambda: [change_classes(project, change) for change in (rename, swap)])
+    import_folder(project, folder, labels=True, progress=both)
     assert [*labels_of(project).values()] == ["Crimson"] * 3
     more = write_folder(tmp_path / "more", {"Green": range(3, 6)})
     merge = Change(ChangeKind.MERGE, ("Green",), "Crimson")
@@ -229,21 +231,18 @@ def test_a_class_may_be_renamed_or_merged_while_its_images_come_in(
     assert [*labels_of(project).values()] == ["Crimson"] * 6
 
 
-def test_a_class_that_is_removed_while_its_images_come_in_stops_them(
+def test_a_class_that_is_removed_while_its_images_come_in_takes_their_labels_along(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """That is told, and no file is stored without its row."""
+    """They are on record as those before: when the class comes back, all of them count again."""
     monkeypatch.setattr(folders, "_BATCH", 1)
     folder = write_folder(tmp_path / "in", {"Red": range(3)})
     remove = Change(ChangeKind.REMOVE, ("Red",))
-    with pytest.raises(DatasetError, match="'Red' was removed while its images came in"):
-        import_folder(
-            project,
-            folder,
-            labels=True,
-            progress=Between(lambda: change_classes(project, remove, drop_labels=True)),
-        )
-    assert (status(project).images, len(list(project.store.files()))) == (1, 1)
+    later = Between(lambda: change_classes(project, remove, drop_labels=True))
+    assert import_folder(project, folder, labels=True, progress=later).stored == 3
+    assert labels_of(project) == {}
+    change_classes(project, Change(ChangeKind.ADD, ("Red",)))
+    assert [*labels_of(project).values()] == ["Red"] * 3
 
 
 @pytest.mark.parametrize("name", ["x" * 200 + ".jpg", "a b&c;.jpg", "né\u0301.jpg", "a..jpg", "\udcff.jpg"])

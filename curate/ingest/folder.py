@@ -22,7 +22,6 @@ from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.quality import apply
 from db.batches import chunks
-from db.classes import ids_now
 from db.errors import DatasetError
 from db.labels import Answer, record
 from db.models import Annotation, AnnotationOrigin, AnnotationState, Candidate, CandidateState, Other
@@ -71,10 +70,9 @@ def import_folder(project: Project, folder: Path, *, labels: bool, progress: Pro
         for batch in _batches(files):
             judged = list(pool.map(lambda path: _judge_file(intake, path), batch))
             with project.database.write() as session:
-                meant = _meant(session, classes)
                 intake.keep(session, ((data, outcome) for data, outcome in judged if isinstance(outcome, Facts)))
                 outcomes = [outcome for _, outcome in judged]
-                _write_batch(session, folder, list(zip(batch, outcomes, strict=True)), meant, report)
+                _write_batch(session, folder, list(zip(batch, outcomes, strict=True)), classes, report)
             task.advance(len(batch))
     return report
 
@@ -159,30 +157,20 @@ def _judge_file(intake: Intake, path: Path) -> tuple[bytes, Outcome]:
     return (b"", data) if isinstance(data, Refusal) else (data, intake.judge(data))
 
 
-def _classes_of(project: Project, folder: Path, files: Iterable[Path]) -> dict[str, str | Other]:
+def _classes_of(project: Project, folder: Path, files: Iterable[Path]) -> dict[str, Decision]:
     """Map the subfolders' names to what they say. Raises DatasetError for one that is no class."""
-    names = {class_key(c.name): c.name for c in project.settings.classes}
-    known: dict[str, str | Other] = {**{class_key(other.caption): other for other in Other}, **names}
+    with project.database.read() as session:
+        # By number: a class may be renamed or merged while a long import runs; `record` knows what it counts as.
+        ids = project.classes(session)
+    known: dict[str, Decision] = {class_key(other.caption): (None, other) for other in Other}
+    known |= {class_key(name): (class_id, None) for name, class_id in ids.items()}
     found = {path.relative_to(folder).parts[0] for path in files if path.parent != folder}
     for name in sorted(found):
         if class_key(name) not in known:
-            near = difflib.get_close_matches(name, names.values(), n=1)
+            near = difflib.get_close_matches(name, ids, n=1)
             hint = f"did you mean {near[0]!r}? Rename the folder" if near else "add it to the classes, rename it"
             raise DatasetError(f"subfolder {name!r} of {folder} is no class; {hint}, or import without --labels")
     return {name: known[class_key(name)] for name in found}
-
-
-def _meant(session: Session, classes: dict[str, str | Other]) -> dict[str, Decision]:
-    """What the subfolders' names say at this moment: a class may be renamed or merged while a long import runs.
-
-    Raises DatasetError for one that was removed meanwhile.
-    """
-    names = [said for said in classes.values() if not isinstance(said, Other)]
-    ids = dict(zip(names, ids_now(session, map(class_key, names)), strict=True))
-    for name, class_id in ids.items():
-        if class_id is None:
-            raise DatasetError(f"class {name!r} was removed while its images came in; rename or move its folder")
-    return {folder: (None, said) if isinstance(said, Other) else (ids[said], None) for folder, said in classes.items()}
 
 
 def _write_batch(
