@@ -96,7 +96,7 @@ def _wait_for_split(
     since = datetime(1970, 1, 1, tzinfo=UTC)
     while labels := _wait_for_labels(desk, batch, since, progress, pause):
         since = now()
-        snapshot = split(_present(project)).snapshot
+        snapshot = split(_present(project), progress).snapshot
         if not learned(project, snapshot):
             return True
         progress.say(f"{labels} new labels change nothing of split {snapshot}: nothing to train on yet")

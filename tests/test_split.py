@@ -17,6 +17,7 @@ from curate.training import manifest_of
 from curate.why import why
 from db.errors import DatasetError
 from db.models import Image, ImageState, Label, Other, Side, Snapshot, SnapshotItem
+from tests.conftest import Cli
 from tests.pictures import encoded, picture, write_folder
 
 
@@ -170,6 +171,16 @@ def test_contradicting_copies_are_left_out_and_listed(project: Project, tmp_path
     (conflict,) = split(project).conflicts
     assert {name: len(ids) for name, ids in conflict.labels.items()} == {"Red": 1, "Green": 1}
     assert conflict.keeper not in sides(project, 1)
+
+
+def test_images_that_were_never_searched_are_told(project: Project, cli: Cli, tmp_path: Path) -> None:
+    """Of copies that nobody has looked for a split knows nothing."""
+    folder = write_folder(tmp_path / "in", {"Red": range(2), "Green": range(2, 4)})
+    import_folder(project, folder, labels=True)
+    told = "4 images were not searched for duplicates yet"
+    assert told in cli("split", cwd=project.root).err
+    cli("dedup", cwd=project.root, check=True)
+    assert "searched" not in cli("split", cwd=project.root).err
 
 
 def test_strict_writes_nothing_when_a_class_is_short(project: Project, tmp_path: Path) -> None:

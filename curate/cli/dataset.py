@@ -165,7 +165,7 @@ def split(
     from curate.split import split as make
 
     project = around.project()
-    report = make(project, strict=strict)
+    report = make(project, around.progress, strict=strict)
     data, texts = show_split.split_data(report), [show_split.split(report)]
     if proof:
         from curate.split.proof import prove

@@ -2,14 +2,18 @@
 
 from dataclasses import dataclass
 
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
 from curate.conflicts import Conflict, conflicts
+from curate.progress import QUIET, Progress
 from curate.project import Project
 from curate.split.choose import ClassSplit, split_class
 from curate.split.freeze import Chosen, freeze
 from curate.split.keepers import OF_NONE, labelled
 from curate.split.leaving import Left, left
 from db.errors import DatasetError
-from db.models import Side
+from db.models import Image, ImageState, Side
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,10 @@ class SplitReport:
         return [name for name, counts in self.classes.items() if counts.missing]
 
 
-def split(project: Project, *, strict: bool = False) -> SplitReport:
+def split(project: Project, progress: Progress = QUIET, *, strict: bool = False) -> SplitReport:
     """Freeze a snapshot of the present labels, or find that the latest one still says the same.
+
+    Says so where images were never searched for duplicates: of copies that nobody has looked for it knows nothing.
 
     Raises DatasetError when nothing is labelled, and with `strict` when a class is short: then nothing is written.
     """
@@ -58,4 +64,16 @@ def split(project: Project, *, strict: bool = False) -> SplitReport:
             raise DatasetError(f"classes are short of {settings.target} labelled images ({short}); nothing was written")
         snapshot = freeze(session, list(classes), chosen, settings)
         found, gone = conflicts(session, classes), left(session, snapshot, classes)
-        return SplitReport(snapshot.id, snapshot.content_sha256, counts, found, gone, outsiders)
+        unsearched = _unsearched(session)
+    if unsearched:
+        progress.say(
+            f"{unsearched} images were not searched for duplicates yet: copies among them may lie on both sides; run"
+            " `curate dedup`, then split again"
+        )
+    return SplitReport(snapshot.id, snapshot.content_sha256, counts, found, gone, outsiders)
+
+
+def _unsearched(session: Session) -> int:
+    """Images that came in since the last search for duplicates."""
+    query = select(func.count()).where(Image.compared_with.is_(None), Image.state != ImageState.FORGOTTEN)
+    return session.scalar(query) or 0
