@@ -1,5 +1,6 @@
 """`curate import`: a folder taken in once, however often it is imported."""
 
+import io
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -7,10 +8,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 from sqlalchemy import func, select
 
 from curate.classes.apply import change_classes
 from curate.classes.change import Change
+from curate.cli.harmless import Harmless
 from curate.ingest import folder as folders
 from curate.ingest.folder import import_folder, local_offer, local_path
 from curate.progress import Quiet, Task
@@ -19,6 +23,7 @@ from curate.status import status
 from db.errors import DatasetError
 from db.models import Annotation, Base, Candidate, ChangeKind, Class, Image, ImageState, Label, Sighting
 from db.store import digest
+from tests.conftest import Cli
 from tests.pictures import encoded, jpeg, picture, write_folder
 
 
@@ -195,6 +200,21 @@ def test_a_folder_that_cannot_be_looked_into_is_told(
     report = import_folder(project, folder, labels=True)
     assert (report.stored, [path.name for path, _ in report.failures]) == (1, ["Red"])
     assert dict(report.failed) == {"unreadable": 1}
+
+
+def test_a_name_that_a_terminal_would_obey_is_shown_harmless(project: Project, cli: Cli, tmp_path: Path) -> None:
+    """Titles come from the web and names from anybody: control characters have pictures."""
+    folder = tmp_path / "in\x1b]0;x"
+    folder.mkdir()
+    (folder / "\x1b[31mred.jpg").write_bytes(b"")
+    shown = cli("import", folder, cwd=project.root)
+    refused = cli("import", folder / "\x1b[31mred.jpg", cwd=project.root)
+    assert "in\u241b]0;x/\u241b[31mred.jpg: corrupt" in shown.out
+    assert refused.code == 2
+    assert "\x1b" not in shown.out + shown.err + refused.out + refused.err
+    out = io.StringIO()
+    Console(file=out, force_terminal=True).print(Harmless(Text("\x1b[31mred", "bold")))
+    assert out.getvalue() == "\x1b[1m\u241b[31mred\x1b[0m\n"
 
 
 class Between(Quiet):

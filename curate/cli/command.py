@@ -116,12 +116,13 @@ def show(outcome: Outcome, *, as_json: bool) -> None:
         return
     from rich.console import Console
 
+    from curate.cli.harmless import Harmless
     from curate.cli.rows import width_for
 
     # Into a pipe or a file, rows stay whole however long they are; names may hold what looks like markup.
     console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
     console.width = width_for(console, outcome.text)
-    console.print(outcome.text, highlight=False, markup=False, soft_wrap=True)
+    console.print(Harmless(outcome.text), highlight=False, markup=False, soft_wrap=True)
 
 
 COMMON_HELP = {

@@ -157,8 +157,10 @@ def _is_expected(error: Exception) -> bool:
 
 
 def _tell(line: str) -> None:
+    from curate.cli.harmless import harmless
+
     try:
-        print(f"curate: {line}", file=sys.stderr, flush=True)  # noqa: T201 - stderr is the command line's
+        print(f"curate: {harmless(line)}", file=sys.stderr, flush=True)  # noqa: T201 - stderr is the command line's
     except BrokenPipeError:
         _drop(sys.stderr)
 

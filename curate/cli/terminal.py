@@ -13,6 +13,7 @@ from rich.progress import Task as RichTask
 from rich.table import Column
 from rich.text import Text
 
+from curate.cli.harmless import harmless
 from curate.progress import QUIET, Task
 
 _EVERY_SECONDS = 10.0
@@ -32,10 +33,11 @@ class Terminal:
 
     def say(self, message: str) -> None:
         """Tell the user one line."""
-        self.console.print(message, markup=False, soft_wrap=True)
+        self.console.print(harmless(message), markup=False, soft_wrap=True)
 
     def task(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Task]:
         """Begin a piece of work, shown with its rate and the time left."""
+        name = harmless(name)
         if total == 0:
             return QUIET.task(name, total, unit)
         return self._bar(name, total, unit) if self.console.is_terminal else _lines(name, total, unit)
