@@ -113,6 +113,17 @@ def test_people_read_the_story_whole(project: Project, cli: Cli) -> None:
     assert "{" not in told
 
 
+def test_words_from_the_web_command_no_terminal(project: Project, cli: Cli) -> None:
+    """A title could clear the screen or set the window's; what it cannot be shown as is marked, the rest is there."""
+    fetch(project, "https://a.example/1.jpg", jpeg(1), title="Sun\x1b[2J\x1b]0;set\x07", creator="Ann\x9b31m")
+    shown = cli("why", "1", cwd=project.root, check=True).out
+    assert not {"\x1b", "\x07", "\x9b"}.intersection(shown)
+    assert "Sun\N{REPLACEMENT CHARACTER}[2J" in shown
+    refused = cli("why", "https://a.example/\x1b[2J", cwd=project.root).err
+    assert "\x1b" not in refused
+    assert cli("why", "1", "--json", cwd=project.root, check=True).json["sightings"][-1]["creator"] == "Ann\x9b31m"
+
+
 def test_every_way_to_name_an_image_finds_it(project: Project, tmp_path: Path) -> None:
     """Number, hash and its beginning, in any case, stored file, any copy of the bytes, and the address."""
     sha256 = hashlib.sha256(jpeg(1)).hexdigest()

@@ -1,7 +1,10 @@
-"""What others wrote, shown so that no terminal obeys it: titles come from the web, file names from anybody."""
+"""Text from the web, or a file's name, as a terminal may show it: nothing in it commands the terminal."""
 
-from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
-from rich.segment import Segment
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 
 _PICTURES = {
     **{code: 0x2400 + code for code in range(32) if chr(code) not in "\t\n"},
@@ -16,13 +19,17 @@ def harmless(text: str) -> str:
     return text.translate(_PICTURES)
 
 
+@dataclass(frozen=True)
 class Harmless:
-    """Anything that Rich shows, its colours left and control characters within its text made harmless."""
+    """Whatever Rich can draw, without commands in its text; those that Rich gives itself stay."""
 
-    def __init__(self, shown: RenderableType) -> None:
-        self.shown = shown
+    drawn: "RenderableType"
 
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Render it."""
-        for segment in console.render(self.shown, options):
-            yield Segment(harmless(segment.text), segment.style, segment.control)
+    def __rich_console__(self, console: "Console", options: "ConsoleOptions") -> "RenderResult":
+        """Draw it."""
+        from rich.segment import Segment
+        from rich.text import Text
+
+        drawn = Text(self.drawn) if isinstance(self.drawn, str) else self.drawn
+        for segment in console.render(drawn, options):
+            yield segment if segment.control else Segment(harmless(segment.text), segment.style)

@@ -30,6 +30,7 @@ from curate.cli import (
     rounds,
     simulate,
 )
+from curate.cli.harmless import harmless
 from curate.cli.overview import Overview
 
 INTERRUPTED = 130
@@ -157,8 +158,6 @@ def _is_expected(error: Exception) -> bool:
 
 
 def _tell(line: str) -> None:
-    from curate.cli.harmless import harmless
-
     try:
         print(f"curate: {harmless(line)}", file=sys.stderr, flush=True)  # noqa: T201 - stderr is the command line's
     except BrokenPipeError:
