@@ -17,6 +17,7 @@ from db.errors import ConfigError, CurateError
 
 _HOST = "127.0.0.1"
 _POLL_SECONDS = 0.1
+_PIECE = 1 << 16
 
 
 class Viewer:
@@ -97,7 +98,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         with contextlib.suppress(ConnectionError):  # the page was closed, or is loaded again already
-            self.wfile.write(data)
+            for start in range(0, len(data), _PIECE):  # the timeout is for all of a write: over a slow line, too little
+                self.wfile.write(data[start : start + _PIECE])
 
     def log_message(self, *_: object) -> None:
         """Say nothing of what is asked for."""

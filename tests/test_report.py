@@ -2,17 +2,22 @@
 
 import re
 from collections.abc import Callable
+from email.message import Message
 from http.client import HTTPConnection
 from pathlib import Path
+from threading import Lock
+from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
 from sqlalchemy import select
 
+from curate import viewing
 from curate.dedup.search import dedup
 from curate.ingest.folder import import_folder
 from curate.pages.pictures import pictures
 from curate.pages.report import SamplesCard
+from curate.progress import QUIET
 from curate.project import Project, open_project
 from curate.reporting import SHOWN, Samples, report
 from curate.share import Share
@@ -115,6 +120,20 @@ def test_ui_keeps_to_the_settings_of_now(cli: Cli, judged: Project) -> None:
         connection.request("GET", "/", headers={"Host": "localhost:9999"})
         assert "Banjo" in connection.getresponse().read().decode()
         connection.close()
+
+
+def test_ui_waits_for_a_slow_line_piece_by_piece(judged: Project) -> None:
+    """A socket's timeout is for all of a write: a large page was cut off where it took more than a minute."""
+    written: list[bytes] = []
+    handler = viewing._Handler.__new__(viewing._Handler)
+    handler.request_version, handler.requestline, handler.path = "HTTP/1.1", "GET / HTTP/1.1", "/"
+    handler.headers = Message()
+    handler.headers["Host"] = "localhost"
+    handler.server = SimpleNamespace(drawing=Lock(), project=judged, progress=QUIET)  # type: ignore[assignment]
+    handler.wfile = SimpleNamespace(write=written.append)  # type: ignore[assignment]
+    handler.do_GET()
+    assert max(map(len, written)) <= 1 << 16 < sum(map(len, written))
+    assert written[-1].endswith(b"</html>")
 
 
 def test_ui_answers_nobody_else(judged: Project) -> None:
