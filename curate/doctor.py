@@ -115,7 +115,8 @@ def orphans(project: Project, *, repair: bool) -> list[Problem]:
         return []
     with project.database.write() as session:
         lost = sorted(files.keys() - _known_files(session))
-        advice = "remove it: `curate doctor --repair`"
+        # After `curate db restore` they are the images that came in since.
+        advice = "take it in: `curate import images`; or remove it: `curate doctor --repair`"
         found = [(Problem("orphan", _shown(project, files[name]), advice), files[name]) for name in lost]
         return [_remove(problem, path, repair=repair) for problem, path in found]
 

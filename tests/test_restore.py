@@ -67,6 +67,8 @@ def test_the_copy_is_what_was_copied_though_a_kill_left_a_log(cli: Cli, filled: 
     assert images(filled.database.path) == 2
     assert migrate.problems(filled.database.path) == []
     assert images(Path(found["kept"])) == 5
+    problems = cli("doctor", "--json", cwd=filled.root).json["problems"]
+    assert [(one["kind"], "`curate import images`" in one["advice"]) for one in problems] == [("orphan", True)] * 3
     cli("import", "images", cwd=filled.root, check=True)
     assert examine(open_project(filled.root), repair=False) == []
     assert images(filled.database.path) == 5

@@ -118,7 +118,7 @@ def test_words_from_the_web_command_no_terminal(project: Project, cli: Cli) -> N
     fetch(project, "https://a.example/1.jpg", jpeg(1), title="Sun\x1b[2J\x1b]0;set\x07", creator="Ann\x9b31m")
     shown = cli("why", "1", cwd=project.root, check=True).out
     assert not {"\x1b", "\x07", "\x9b"}.intersection(shown)
-    assert "Sun\N{REPLACEMENT CHARACTER}[2J" in shown
+    assert "Sun\N{SYMBOL FOR ESCAPE}[2J" in shown
     refused = cli("why", "https://a.example/\x1b[2J", cwd=project.root).err
     assert "\x1b" not in refused
     assert cli("why", "1", "--json", cwd=project.root, check=True).json["sightings"][-1]["creator"] == "Ann\x9b31m"
