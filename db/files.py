@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -39,6 +40,7 @@ def write_all_atomically(files: Mapping[Path, Data], mode: int = 0o644, temporar
     try:
         for path, data in files.items():
             with _named(path):
+                _refuse_device(path)
                 folder = temporary_folder or path.parent
                 _make({folder, path.parent} - made)
                 made |= {folder, path.parent}
@@ -62,6 +64,15 @@ def write_all_atomically(files: Mapping[Path, Data], mode: int = 0o644, temporar
             with contextlib.suppress(OSError):
                 temporary.unlink()
         raise
+
+
+def _refuse_device(path: Path) -> None:
+    """A file would take the place of what is there: for the administrator, of `/dev/null` itself."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        kind = path.stat().st_mode
+        opened = path.is_symlink() and str(path.readlink()).startswith("/proc/")  # `/dev/stdout`, also into a file
+        if opened or not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            raise StoreError(f"cannot write {path}: it is a device or a pipe. Name a file.")
 
 
 @contextlib.contextmanager

@@ -33,6 +33,19 @@ def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, monkeypatch: pyt
     assert temporaries(tmp_path) == []
 
 
+def test_no_file_takes_the_place_of_a_device(tmp_path: Path) -> None:
+    """A pipe stands here for `/dev/null`, which `-o /dev/null` took from the whole machine."""
+    pipe, out = tmp_path / "pipe", tmp_path / "stdout"
+    os.mkfifo(pipe)
+    with (tmp_path / "page.html").open("w") as page:
+        out.symlink_to(f"/proc/self/fd/{page.fileno()}")
+        for path in (pipe, out):
+            with pytest.raises(StoreError, match="a device or a pipe"):
+                write_atomically(path, b"page")
+    assert (pipe.is_fifo(), out.is_symlink()) == (True, True)
+    assert len(list(tmp_path.iterdir())) == 3
+
+
 def test_only_dead_processes_leave_leftovers(tmp_path: Path) -> None:
     """What a living process is writing is left alone."""
     alive = tmp_path / f"{TEMPORARY}{os.getpid()}-x"
