@@ -26,6 +26,7 @@ _QUICK_CHECK_UP_TO = 64 * 2**20
 """Bytes. A full check reads the whole file (about 0.5 s a gigabyte), so larger files get it in `db check` only."""
 _WAIT_SECONDS = 60.0
 """For others that keep the database locked: they write for moments."""
+_ANOTHER = "Name another copy: `curate db restore FILE`."
 
 
 class Standing(Enum):
@@ -36,8 +37,8 @@ class Standing(Enum):
     CURRENT = auto()
 
 
-def standing(path: Path) -> Standing:
-    """Look at a database without writing to it.
+def standing(path: Path, *, copy: bool = False) -> Standing:
+    """Look at a database, or at a `copy` that is to be put back, without writing to it.
 
     Raises DatabaseError when it is not SQLite, corrupt, not ours, or newer than this program, and StoreError.
     """
@@ -45,10 +46,12 @@ def standing(path: Path) -> Standing:
         return Standing.MISSING
     wrong = errno.EISDIR if path.is_dir() else 0 if os.access(path, os.R_OK) else errno.EACCES
     if wrong:
-        raise DatabaseError(f"{path} cannot be read: {os.strerror(wrong)}. Check [database] url in curate.toml.")
+        advice = _ANOTHER if copy else "Check [database] url in curate.toml."
+        raise DatabaseError(f"{path} cannot be read: {os.strerror(wrong)}. {advice}")
     # By SQLite alone: to open the file ourselves, and close it, would give up the locks that a connection of this
     # process has on it (fcntl(2)).
-    no_database = DatabaseError(f"{path} is no SQLite database. Point [database] url in curate.toml elsewhere.")
+    advice = _ANOTHER if copy else "Point [database] url in curate.toml elsewhere."
+    no_database = DatabaseError(f"{path} is no SQLite database. {advice}")
     if not path.stat().st_size:
         raise no_database
     try:
@@ -64,9 +67,8 @@ def standing(path: Path) -> Standing:
         # On a full disk there is no room for the index of the log, and no database can be read: none is damaged.
         if isinstance(told := plain(path, str(error)), StoreError):
             raise told from error
-        raise DatabaseError(
-            f"{path} is damaged ({error}). `curate db restore` puts back the newest copy there is."
-        ) from error
+        advice = _ANOTHER if copy else "`curate db restore` puts back the newest copy there is."
+        raise DatabaseError(f"{path} is damaged ({error}). {advice}") from error
     if revision is None:
         raise DatabaseError(
             f"{path} belongs to another program: it carries no schema version of ours. It was left alone."

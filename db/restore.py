@@ -70,7 +70,7 @@ def _work_in_log(path: Path) -> None:
 
 
 def _refuse_damaged(copy: Path) -> None:
-    if migrate.standing(copy) is migrate.Standing.MISSING:
+    if migrate.standing(copy, copy=True) is migrate.Standing.MISSING:
         raise DatabaseError(f"there is no file {copy}")
     if found := migrate.problems(copy):
         raise DatabaseError(f"{copy} is damaged itself ({found[0]}); name another copy")

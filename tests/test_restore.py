@@ -149,8 +149,9 @@ def test_without_a_copy_nothing_is_touched(cli: Cli, project: Project, tmp_path:
     before = project.database.path.read_bytes()
     assert "name one" in cli("db", "restore", cwd=project.root).err
     (tmp_path / "notes.txt").write_text("mine")
-    for other in (tmp_path / "notes.txt", tmp_path / "nowhere.db"):
-        assert cli("db", "restore", other, cwd=project.root).code == 2
+    for other in (tmp_path / "notes.txt", tmp_path / "nowhere.db", tmp_path):
+        ran = cli("db", "restore", other, cwd=project.root)
+        assert (ran.code, "curate.toml" in ran.err) == (2, False)
     assert project.database.path.read_bytes() == before
 
 
