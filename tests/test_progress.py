@@ -24,6 +24,12 @@ def test_a_bar_stays_on_one_line(width: int) -> None:
     assert max(len(line) for line in shown.splitlines()[-1:]) <= width + len("\x1b[?25h")
 
 
+def test_a_notice_is_shown_as_it_is(capfd: pytest.CaptureFixture[str]) -> None:
+    """What stands between colons or brackets in a path or a name is no picture and no style."""
+    Terminal().say("written to a:key:b/[bold].html")
+    assert capfd.readouterr().err == "written to a:key:b/[bold].html\n"
+
+
 def test_rates_and_times_are_read_at_a_glance() -> None:
     """Three digits, no powers of ten; hours, minutes and seconds."""
     assert [rate(speed) for speed in (4711.4, 99.96, 85.14, 0.4639)] == ["4,711/s", "100/s", "85.1/s", "0.464/s"]

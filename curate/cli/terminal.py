@@ -33,7 +33,7 @@ class Terminal:
 
     def say(self, message: str) -> None:
         """Tell the user one line."""
-        self.console.print(harmless(message), markup=False, soft_wrap=True)
+        self.console.print(harmless(message), markup=False, emoji=False, soft_wrap=True)
 
     def task(self, name: str, total: int | None, unit: str) -> AbstractContextManager[Task]:
         """Begin a piece of work, shown with its rate and the time left."""
