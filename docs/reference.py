@@ -31,7 +31,8 @@ def _commands(command: Any, name: str) -> list[tuple[str, Any]]:  # noqa: ANN401
     children = getattr(command, "commands", None)
     if children is None:
         return [(name, command)]
-    return [found for key, child in children.items() for found in _commands(child, f"{name} {key}")]
+    own = [(name, command)] if command.invoke_without_command else []
+    return own + [found for key, child in children.items() for found in _commands(child, f"{name} {key}")]
 
 
 def _body(command: Any, name: str) -> list[str]:  # noqa: ANN401 - see above

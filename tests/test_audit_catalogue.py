@@ -6,12 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from curate.audit.catalogue import audit_catalogue
+from curate.audit.catalogue import CatalogueReport, audit_catalogue
+from curate.audit.offers import Offer
+from curate.cli import show_audit
 from curate.ingest.folder import import_folder
 from curate.project import Project
 from curate.split import split
 from curate.training import options_from, train_run
 from db.errors import DatasetError
+from db.reasons import Reason, Refusal
 from tests.conftest import Cli
 from tests.pictures import coloured, encoded, jpeg, write_folder
 from tests.web import Web
@@ -87,6 +90,14 @@ def test_other_names_of_columns_do_and_a_threshold_lists_more(taught: Project, t
     assert [one["id"] for one in ran.json["issues"]] == [2, 1]
     first = cli("audit", "--catalogue", file, "--most", 1, "--threshold", 0, "--json", "--project", taught.root).json
     assert ([one["id"] for one in first["issues"]], first["found"]) == ([2], 2)
+
+
+def test_an_offer_that_could_not_be_judged_is_not_counted_as_judged() -> None:
+    """Of 2 offers one was; the other has a line of its own."""
+    failures = [(Offer(2, "gone.jpg", "Red"), Refusal(Reason.UNREADABLE, "no such file"))]
+    shown = str(show_audit.catalogue(CatalogueReport("0001-x", 2, [], failures, Path()), None))
+    assert shown.startswith("1 of 2 offers judged by run 0001-x")
+    assert "row 2, gone.jpg: unreadable" in shown
 
 
 @pytest.mark.parametrize(

@@ -115,6 +115,9 @@ def test_outside_any_project_commands_say_so(here: Cli, tmp_path: Path, path: st
         ('config crawl.sources ["opnverse"]', "crawl.sources.0: Input should be 'openverse', 'commons'"),
         ("config dataset.seed 99999999999999", "dataset.seed: Input should be less than or equal to"),
         ("config dataset.target 9999999999", "dataset.target: Input should be less than or equal to"),
+        ("config crawl.contact (me)", "crawl.contact: '(me)' cannot go into a User-Agent: plain ASCII"),
+        ("status --crawl --plot loop.png", "--crawl, --quality, --labelling and --loop each show something else"),
+        ("doctor --repair --sources", "say one"),
         ("dedup --split 99999999999999999999", "there is no group 99999999999999999999"),
         ("train --seed 99999999999999", "--seed 99999999999999"),
         ("init new", "which classes?"),
@@ -133,6 +136,7 @@ def test_a_crawl_without_a_source_is_no_crawl_that_is_done(here: Cli, project: P
     """Where `crawl.sources` is empty nobody was asked, and that is said."""
     assert here("config", "crawl.sources", "[]", cwd=project.root).code == 0
     assert "no source to ask" in told(here("crawl", cwd=project.root))
+    assert "an empty WHAT" in told(here("crawl", " ", "--source", "openverse", cwd=project.root))
 
 
 def test_a_query_that_nearly_is_a_class_is_told(project: Project) -> None:

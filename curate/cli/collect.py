@@ -72,6 +72,8 @@ def crawl(
     if not names and not recheck:
         raise ConfigError("no source to ask: crawl.sources names none; set it with `curate config`, or say --source")
     finders = [make(name, settings, Credentials.of(os.environ)) for name in names]
+    if not all(word.strip() for word in what or []):
+        raise ConfigError("an empty WHAT asks for nothing: name a class, or say what to search for")
     options = CrawlOptions(Policy(licence or settings.licence), recheck)
     wanted = targets(project, what or [], names, most, recheck=recheck)
     for query, near in mistakable(project, wanted).items():

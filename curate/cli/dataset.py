@@ -105,6 +105,7 @@ def status(
     from curate.quality.account import account as judge
     from curate.status import status as measure
 
+    _one_of(crawl, quality, labelling, loop or plot is not None, names="--crawl, --quality, --labelling and --loop")
     if crawl:
         from curate.cli import show_crawl
         from curate.crawl.account import account
@@ -124,6 +125,13 @@ def status(
         return _loop(around, plot)
     found = measure(around.project())
     return Outcome(asdict(found), show.status(found))
+
+
+def _one_of(*asked: bool, names: str) -> None:
+    from db.errors import ConfigError
+
+    if sum(asked) > 1:
+        raise ConfigError(f"{names} each show something else instead: say one")
 
 
 def _loop(around: Surroundings, plot: Path | None) -> Outcome:
@@ -215,6 +223,7 @@ def doctor(
     """Check files, rows and hashes against each other."""
     from dataclasses import asdict
 
+    _one_of(repair, sources, names="--repair and --sources")
     if sources:
         return _sources(around)
     from curate.cli import show

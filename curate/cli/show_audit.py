@@ -139,8 +139,10 @@ def catalogue(report: "CatalogueReport", output: Path | None) -> RenderableType:
             issue.reason,
         )
         table.add_row(*map(Text, row))
+    judged = report.offers - len(report.failures)
+    of_all = f"{report.offers}" if judged == report.offers else f"{judged} of {report.offers}"
     lines = [
-        f"{report.offers} offers judged by run {report.run}: {report.found} are probably not what they claim",
+        f"{of_all} offers judged by run {report.run}: {report.found} are probably not what they claim",
         *_more(len(report.issues)),
         *(f"row {offer.row}, {offer.image}: {refusal}" for offer, refusal in report.failures),
     ]

@@ -1,8 +1,9 @@
 """`[crawl]` of `curate.toml`."""
 
-from typing import Literal
+import re
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from curate.section import Section, WebAddress
 
@@ -53,13 +54,19 @@ class SiteSettings(Section):
     max_depth: int = Field(default=4, ge=0)
 
 
+def _contact(given: str) -> str:
+    if not re.fullmatch(r"[\x20-\x27\x2a-\x7e]*", given):
+        raise ValueError(f"{given!r} cannot go into a User-Agent: plain ASCII without brackets can, as an address is")
+    return given
+
+
 class CrawlSettings(Section):
     """How the web is asked."""
 
     sources: tuple[Literal["openverse", "commons", "bing", "google", "flickr"], ...] = ("openverse", "commons")
     licence: Literal["any", "open", "commercial"] = "any"
     """Which licences are taken: any; those that are known to be free to use in some way; also for commercial ends."""
-    contact: str = Field(default="", pattern=r"^[\x20-\x27\x2a-\x7e]*$")
+    contact: Annotated[str, AfterValidator(_contact)] = ""
     """Goes into the User-Agent, so that whoever runs a server can write to you. Plain ASCII, without brackets."""
     allow_private_addresses: bool = False
     concurrency: int = Field(default=16, ge=1, le=256)
