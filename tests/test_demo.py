@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from curate.cli.main import run
+from curate.demo import story
 from curate.demo.story import Scale, demo
 from curate.demo.web import serve
 from curate.demo.world import Trap, World
@@ -31,6 +33,19 @@ def test_the_world_is_a_function_of_its_seed() -> None:
     for path, work in one.works.items():
         assert one.file(work) == same.file(same.works[path])
     assert any(one.file(work) != other.file(other.works[path]) for path, work in one.works.items())
+
+
+def test_a_demo_that_was_stopped_is_not_said_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It takes a new folder only, so that the same command again would be refused."""
+
+    def stopped(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(story, "demo", stopped)
+    assert run(["demo", str(tmp_path / "new")]) == 130
+    assert capfd.readouterr().err == "curate: stopped; a demo begins anew: name another folder, or remove this one\n"
 
 
 def test_held_out_drawings_are_in_no_search() -> None:

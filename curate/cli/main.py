@@ -128,9 +128,15 @@ def run(arguments: list[str]) -> int:
             _tell(_explain(error))
         return 2
     if code == INTERRUPTED:  # Typer's word for a KeyboardInterrupt
-        _tell(f"{'terminated' if _terminated.is_set() else 'stopped'}; run it again to go on")
+        _tell(f"{'terminated' if _terminated.is_set() else 'stopped'}; {_how_to_go_on(arguments)}")
         return TERMINATED if _terminated.is_set() else INTERRUPTED
     return code if isinstance(code, int) else 0
+
+
+def _how_to_go_on(arguments: list[str]) -> str:
+    if next((word for word in arguments if not word.startswith("-")), "") == "demo":
+        return "a demo begins anew: name another folder, or remove this one"
+    return "run it again to go on"
 
 
 def _explain_usage(error: typer.TyperException) -> str:
