@@ -27,6 +27,7 @@ _QUICK_CHECK_UP_TO = 64 * 2**20
 _WAIT_SECONDS = 60.0
 """For others that keep the database locked: they write for moments."""
 _ANOTHER = "Name another copy: `curate db restore FILE`."
+_BACK = "`curate db restore` puts back the newest copy there is."
 
 
 class Standing(Enum):
@@ -50,7 +51,7 @@ def standing(path: Path, *, copy: bool = False) -> Standing:
         raise DatabaseError(f"{path} cannot be read: {os.strerror(wrong)}. {advice}")
     # By SQLite alone: to open the file ourselves, and close it, would give up the locks that a connection of this
     # process has on it (fcntl(2)).
-    advice = _ANOTHER if copy else "Point [database] url in curate.toml elsewhere."
+    advice = _ANOTHER if copy else f"Point [database] url in curate.toml elsewhere; or, if it was overwritten, {_BACK}"
     no_database = DatabaseError(f"{path} is no SQLite database. {advice}")
     if not path.stat().st_size:
         raise no_database
@@ -67,8 +68,7 @@ def standing(path: Path, *, copy: bool = False) -> Standing:
         # On a full disk there is no room for the index of the log, and no database can be read: none is damaged.
         if isinstance(told := plain(path, str(error)), StoreError):
             raise told from error
-        advice = _ANOTHER if copy else "`curate db restore` puts back the newest copy there is."
-        raise DatabaseError(f"{path} is damaged ({error}). {advice}") from error
+        raise DatabaseError(f"{path} is damaged ({error}). {_ANOTHER if copy else _BACK}") from error
     if revision is None:
         raise DatabaseError(
             f"{path} belongs to another program: it carries no schema version of ours. It was left alone."

@@ -115,6 +115,8 @@ def test_outside_any_project_commands_say_so(here: Cli, tmp_path: Path, path: st
         ('config crawl.sources ["opnverse"]', "crawl.sources.0: Input should be 'openverse', 'commons'"),
         ("config dataset.seed 99999999999999", "dataset.seed: Input should be less than or equal to"),
         ("config dataset.target 9999999999", "dataset.target: Input should be less than or equal to"),
+        ("db restore curate.toml", "curate.toml is no SQLite database. Name another copy"),
+        ("db restore images", "images cannot be read: Is a directory. Name another copy"),
         ("config crawl.contact (me)", "crawl.contact: '(me)' cannot go into a User-Agent: plain ASCII"),
         ("status --crawl --plot loop.png", "--crawl, --quality, --labelling and --loop each show something else"),
         ("doctor --repair --sources", "say one"),
@@ -196,7 +198,7 @@ def spoil(path: Path, how: str) -> None:
     ("how", "words"),
     [
         ("missing", "is missing; put it back"),
-        ("text", "is no SQLite database"),
+        ("text", "is no SQLite database. Point [database] url in curate.toml elsewhere; or, if it was overwritten,"),
         ("cut", "is damaged"),
         ("newer", "was written by a newer curate (schema 9999)"),
         ("folder", "cannot be read: Is a directory"),
