@@ -13,7 +13,8 @@ ROBOTS_BYTES = 512_000
 """Read of a robots.txt; the standard asks for at least 500 KiB."""
 _AGENT_LINE = re.compile(r"\s*user[-\s]*agent(?=[\s:])[\s:]*", re.IGNORECASE)
 _SOMEBODY = "somebody-else"
-"""All whom a robots.txt names beside us. Protego keeps every rule for each of them: 512 kB took 25 GB and an hour."""
+"""All whom a robots.txt names beside us. Protego keeps every rule for each name: of 1,000 names and 1,000 rules, 32 kB,
+it made 100 MB in 5 s, and what is read may be sixteen times as long."""
 _WITH_VALUE = {"unavailable_after", "max-snippet", "max-image-preview", "max-video-preview"}
 _OPT_OUTS = {"noai", "noimageai", "noindex", "none"}
 

@@ -168,7 +168,7 @@ def _redirect(url: URL, location: str) -> Redirect | Refusal:
     try:
         return Redirect(str(url.join(URL(location))))
     except NO_URL as error:
-        return Refusal(Reason.SCHEME_NOT_ALLOWED, f"redirected to no URL: {error}")
+        return Refusal(Reason.SCHEME_NOT_ALLOWED, _words(f"redirected to no URL: {error}"))
 
 
 def _refusal_by_head(status: int, headers: dict[str, str], kind: Kind, max_bytes: int) -> TooMany | Refusal | None:
