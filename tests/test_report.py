@@ -9,12 +9,15 @@ from threading import Lock
 from types import SimpleNamespace
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 from sqlalchemy import select
 
 from curate import viewing
 from curate.dedup.search import dedup
 from curate.ingest.folder import import_folder
+from curate.pages import looks
+from curate.pages.looks import Looks
 from curate.pages.pictures import pictures
 from curate.pages.report import SamplesCard
 from curate.progress import QUIET
@@ -24,8 +27,10 @@ from curate.share import Share
 from db.models import Side, Snapshot
 from tests.conftest import Cli
 from tests.judging import with_run
-from tests.pictures import write_folder
+from tests.pictures import picture, write_folder
 from tests.viewing import viewer
+from trainer.cache import Pixels
+from trainer.predict import Predictor
 
 
 @pytest.fixture
@@ -63,6 +68,26 @@ def test_a_renamed_class_keeps_its_numbers(cli: Cli, judged: Project) -> None:
     renamed = report(open_project(judged.root)).classes[0]
     assert renamed.name == "Crimson"
     assert (renamed.learned, renamed.held_out, renamed.recall) == (before.learned, before.held_out, before.recall)
+
+
+def test_where_a_run_looks_is_shown_though_a_class_was_renamed(
+    cli: Cli, judged: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the page of an audit, by the names of now; what the network would say is made up here."""
+    judged.database.close()
+    cli("classes", "rename", "Red", "Crimson", cwd=judged.root, check=True)
+
+    def said(_: object, squares: Pixels, against: list[int], towards: list[int]) -> list[SimpleNamespace]:
+        heat = np.zeros((8, 8), np.float32)
+        both = zip(squares, against, towards, strict=True)
+        return [SimpleNamespace(towards=new, against=old, difference=heat) for _, old, new in both]
+
+    known = SimpleNamespace(classes=("Red", "Green", "Blue"), side=8)
+    monkeypatch.setattr(Predictor, "load", lambda *_, **__: known)
+    monkeypatch.setattr(looks, "explain", said)
+    (found,) = Looks.by(open_project(judged.root), "0001-pretended").over([(picture(1), "Crimson", "Green")])
+    assert found is not None
+    assert found.words == "blue: speaks for Green, and not for Crimson"
 
 
 def test_the_filter_finds_letters_that_case_folding_would_change(
