@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import case, func, select
@@ -128,10 +128,14 @@ def report(project: Project) -> Report:
 
 
 def _best(project: Project) -> Evaluation | None:
+    """Evaluate the best run, its classes called as they are now."""
     try:
-        return evaluation(project)
+        found = evaluation(project)
     except (DatasetError, WeightsError):
         return None
+    with project.database.read() as session:
+        now = runs.names_now(session, runs.choose(session, found.run, []))
+    return replace(found, classes=tuple(name or old for name, old in zip(now, found.classes, strict=True)))
 
 
 def _classes(project: Project, session: Session, stands: Status, best: Evaluation | None) -> list[ClassReport]:

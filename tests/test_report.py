@@ -65,8 +65,9 @@ def test_a_renamed_class_keeps_its_numbers(cli: Cli, judged: Project) -> None:
     before = report(judged).classes[0]
     judged.database.close()
     cli("classes", "rename", "Red", "Crimson", cwd=judged.root, check=True)
-    renamed = report(open_project(judged.root)).classes[0]
-    assert renamed.name == "Crimson"
+    found = report(open_project(judged.root))
+    renamed = found.classes[0]
+    assert (renamed.name, found.best and found.best.classes[0]) == ("Crimson", "Crimson")
     assert (renamed.learned, renamed.held_out, renamed.recall) == (before.learned, before.held_out, before.recall)
 
 
