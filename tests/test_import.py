@@ -149,6 +149,18 @@ def test_moving_a_file_to_another_class_mends_its_label(project: Project, tmp_pa
     assert states == ["active", "active", "deleted"]
 
 
+def test_a_file_that_was_moved_out_of_a_removed_class_stays_where_it_is(project: Project, tmp_path: Path) -> None:
+    """When the class comes back, what the file said in its folder does not."""
+    folder = write_folder(tmp_path / "in", {"Red": range(2), "Green": range(1)})
+    import_folder(project, folder, labels=True)
+    change_classes(project, Change(ChangeKind.REMOVE, ("Red",)), drop_labels=True)
+    (folder / "Red" / "0.jpg").rename(folder / "Green" / "moved.jpg")
+    (folder / "Red").rename(tmp_path / "kept")
+    import_folder(project, folder, labels=True)
+    change_classes(project, Change(ChangeKind.ADD, ("Red",)))
+    assert sorted(map(str, labels_of(project).values())) == ["Green", "Green", "Red"]
+
+
 def test_two_files_that_changed_places_change_their_labels(
     project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -206,7 +206,9 @@ def _withdraw_moved(session: Session, image_ids: Iterable[int]) -> None:
     for ids in chunks(image_ids):
         query = select(Annotation).where(Annotation.image_id.in_(ids), Annotation.origin == AnnotationOrigin.IMPORT)
         by_image: dict[int, list[Annotation]] = {}
-        for annotation in session.scalars(query.where(Annotation.state == AnnotationState.ACTIVE)):
+        # What was dropped with its class would count again when that comes back.
+        standing = Annotation.state.in_([AnnotationState.ACTIVE, AnnotationState.DROPPED])
+        for annotation in session.scalars(query.where(standing)):
             by_image.setdefault(annotation.image_id, []).append(annotation)
         several = [annotations for annotations in by_image.values() if len(annotations) > 1]
         addresses = {a: str(a.revisions[-1].answer["address"]) for annotations in several for a in annotations}
