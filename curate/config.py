@@ -90,8 +90,8 @@ class DatabaseSettings(Section):
 class IngestSettings(Section):
     """What an image must be like to be taken in at all."""
 
-    max_pixels: int = Field(default=50_000_000, ge=1)
-    """Decoded, three bytes a pixel are held in memory."""
+    max_pixels: int = Field(default=50_000_000, ge=1, le=178_956_970)
+    """Decoded, three bytes a pixel are held in memory. Pillow opens nothing larger than the largest value."""
     min_side: int = Field(default=16, ge=1)
     """Pixels of the shorter side."""
     max_bytes: int = Field(default=32_000_000, ge=1)

@@ -40,6 +40,7 @@ def load(tmp_path: Path, text: str) -> config.Settings:
         ('[classes]\nname = "A"\n', "write [[classes]]"),
         ("crawl = 3\n" + MINIMAL, "write [crawl]"),
         (MINIMAL + "[quality]\nmax_aspect = inf\n", "quality.max_aspect: Input should be a finite number"),
+        (MINIMAL + "[ingest]\nmax_pixels = 400000000\n", "less than or equal to 178956970"),
         (MINIMAL + "[dataset]\nseed = 99999999999999999999\n", "dataset.seed"),
     ],
 )
