@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from curate import config, edit
+from curate.project import Project
 from db.answers import Other
 from db.errors import ConfigError
 from labeler.config import answers
+from tests.conftest import Cli
 
 MINIMAL = '[[classes]]\nname = "A"\n[[classes]]\nname = "B"\n'
 
@@ -132,6 +134,13 @@ def test_settings_are_shown_as_they_can_be_written(tmp_path: Path) -> None:
     again = config.check(tomllib.loads(shown) | tomllib.loads(MINIMAL), path)
     values["crawl.flickr.url"] = values["crawl.flickr.url"].rstrip("/")
     assert {key: config.value(again, key) for key in config.known_keys()} == values
+
+
+def test_a_word_between_colons_is_shown_as_it_is(project: Project, cli: Cli) -> None:
+    """Rich would draw a key for `:key:`, and part of an address of IPv6 as a letter in a square."""
+    shown = cli("config", "label_studio.url", "http://[fe80::a:1]:8080", cwd=project.root, check=True).out
+    assert shown == 'label_studio.url = "http://[fe80::a:1]:8080"\n'
+    assert ":key:" in cli("classes", "rename", "Red", ":key:", cwd=project.root, check=True).out
 
 
 def test_a_wrong_value_is_not_written(tmp_path: Path) -> None:

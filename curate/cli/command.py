@@ -120,7 +120,7 @@ def show(outcome: Outcome, *, as_json: bool) -> None:
     from curate.cli.rows import width_for
 
     # Into a pipe or a file, rows stay whole however long they are; names may hold what looks like markup.
-    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH)
+    console = Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, emoji=False)
     console.width = width_for(console, outcome.text)
     console.print(Harmless(outcome.text), highlight=False, markup=False, soft_wrap=True)
 

@@ -29,7 +29,7 @@ class Terminal:
     """Shows progress to whoever started the command."""
 
     def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
+        self.console = Console(stderr=True, highlight=False, emoji=False)
 
     def say(self, message: str) -> None:
         """Tell the user one line."""
