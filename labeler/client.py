@@ -25,7 +25,11 @@ class Server(Wire):
 
     def check(self) -> None:
         """Raise LabelStudioError unless a Label Studio answers and takes the token."""
-        if "email" not in self._json("GET", "/api/current-user/whoami"):
+        try:
+            found = self._json("GET", "/api/current-user/whoami")
+        except GoneError:  # of any other program, which has no such page
+            raise self._no_label_studio(httpx.codes.NOT_FOUND) from None
+        if "email" not in found:
             raise self._no_label_studio(httpx.codes.OK)
 
     def release(self) -> str:

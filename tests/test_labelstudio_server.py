@@ -18,12 +18,14 @@ from curate.labelling import Labelling
 from curate.studio import Environment
 from db.errors import LabelStudioError
 from labeler import server
+from labeler.client import Server
 from labeler.server import USER, Credentials, LocalServer, _lives
 from labeler.signin import session_cookie
 from tests import prepare
 from tests.conftest import Cli
 from tests.environment import clean_env
 from tests.labelstudio import fill, free_port, label, set_url, started, unchecked
+from tests.web import Web
 
 pytestmark = pytest.mark.xdist_group("server")
 
@@ -279,3 +281,10 @@ def test_a_server_elsewhere_needs_a_token(folder: Path, cli: Cli) -> None:
     ran = cli("label", "start", "--project", folder)
     assert (ran.code, ran.err.count("\n")) == (2, 1)
     assert "set CURATE_LABEL_STUDIO_TOKEN" in ran.err
+
+
+def test_another_program_at_the_address_is_told(web: Web) -> None:
+    """One that has no page of ours is no Label Studio that has lost something: to ask again would not help."""
+    with Server(web.url, "token", web.url, local=False) as server, pytest.raises(LabelStudioError) as told:
+        server.check()
+    assert str(told.value) == f"{web.url} answers, but not as a Label Studio (404); check label_studio.url"
