@@ -407,6 +407,12 @@ def test_a_killed_crawl_is_gone_on_with(cli: Cli, project: Project, web: Web, po
     opened.database.close()
 
 
+def states(project: Project) -> set[CandidateState]:
+    """How the addresses stand."""
+    with project.database.read() as session:
+        return set(session.scalars(select(Candidate.state)))
+
+
 def test_an_interrupted_crawl_lets_go(project: Project, web: Web) -> None:
     """A crawl that is cancelled leaves no claim behind."""
     put_works(web, {"Red": put_pictures(web, *range(6))})
@@ -422,14 +428,14 @@ def test_an_interrupted_crawl_lets_go(project: Project, web: Web) -> None:
                 [Target("Red", "class:1", 1, ("Red",), 6)], [make("openverse", project.settings.crawl, Credentials())]
             )
         )
-        await asyncio.sleep(0.25)
+        while CandidateState.CLAIMED not in states(project):
+            await asyncio.sleep(0.02)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
             await running
 
     asyncio.run(cancelled())
-    with project.database.read() as session:
-        assert set(session.scalars(select(Candidate.state))) == {CandidateState.PENDING}
+    assert states(project) == {CandidateState.PENDING}
 
 
 def test_what_was_let_go_of_leaves_no_file(project: Project) -> None:

@@ -265,6 +265,7 @@ def test_a_job_says_why_it_failed(tmp_path: Path) -> None:
     folder.mkdir(mode=0o700)
     for number in range(25):
         (folder / f"train-{number}.log").touch()
+    (tmp_path / "none").mkdir()
     job = Job(["train"], tmp_path / "none", folder, {}, lambda: None)
     while (ended := job.result()) is None:
         pass
