@@ -428,7 +428,7 @@ def test_an_interrupted_crawl_lets_go(project: Project, web: Web) -> None:
                 [Target("Red", "class:1", 1, ("Red",), 6)], [make("openverse", project.settings.crawl, Credentials())]
             )
         )
-        while CandidateState.CLAIMED not in states(project):
+        while CandidateState.CLAIMED not in states(project):  # noqa: ASYNC110 - the database tells nobody
             await asyncio.sleep(0.02)
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
