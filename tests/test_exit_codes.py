@@ -138,7 +138,7 @@ def test_a_crawl_without_a_source_is_no_crawl_that_is_done(here: Cli, project: P
     """Where `crawl.sources` is empty nobody was asked, and that is said."""
     assert here("config", "crawl.sources", "[]", cwd=project.root).code == 0
     assert "no source to ask" in told(here("crawl", cwd=project.root))
-    assert "an empty WHAT" in told(here("crawl", " ", "--source", "openverse", cwd=project.root))
+    assert "an empty query finds nothing" in told(here("crawl", " ", "--source", "openverse", cwd=project.root))
 
 
 def test_a_query_that_nearly_is_a_class_is_told(project: Project) -> None:

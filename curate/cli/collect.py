@@ -64,16 +64,11 @@ def crawl(
     from curate.crawl.plan import mistakable, targets
     from curate.crawl.sources import Credentials, make
     from curate.rights import Policy
-    from db.errors import ConfigError
 
     project = around.project()
     settings = project.settings.crawl
     names = source or list(settings.sources)
-    if not names and not recheck:
-        raise ConfigError("no source to ask: crawl.sources names none; set it with `curate config`, or say --source")
     finders = [make(name, settings, Credentials.of(os.environ)) for name in names]
-    if not all(word.strip() for word in what or []):
-        raise ConfigError("an empty WHAT asks for nothing: name a class, or say what to search for")
     options = CrawlOptions(Policy(licence or settings.licence), recheck)
     wanted = targets(project, what or [], names, most, recheck=recheck)
     for query, near in mistakable(project, wanted).items():
