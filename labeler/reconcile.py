@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from db.batches import chunks
 from db.engine import Database
 from db.models import Annotation, AnnotationState, Label, LabellingProject, LabellingTask, TaskState
+from db.reviews import waiting
 from labeler.backup import DATABASE
 from labeler.restore import RESTORED
 from labeler.server import LocalServer
@@ -84,12 +85,14 @@ def _follow_tasks(session: Session, project: LabellingProject, there: Collection
     labelled: set[int] = set()
     for ids in chunks([task.image_id for task in tasks]):
         labelled |= set(session.scalars(select(Label.image_id).where(Label.image_id.in_(ids))))
+    labelled -= waiting(session).keys()
     gone = 0
     for task in tasks:
         if task.number in there:
             task.state = TaskState.THERE  # also one that was deleted there since
         elif task.state is TaskState.THERE:
-            # As after a lost reply: the next push asks for it, and sends it. What has a label needs nobody's answer.
+            # As after a lost reply: the next push asks for it, and sends it. What has a label needs nobody's answer,
+            # unless somebody was asked about it: it was sent for that, and no push would send it again.
             task.state = TaskState.GONE if task.image_id in labelled else TaskState.SENT
             task.number = task.prelabelled_by_id = None
             gone += 1

@@ -14,13 +14,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from curate import project as projects
 from curate.edit import set_value
 from curate.labelling import Labelling
 from curate.studio import Environment
 from db.errors import LabelStudioError
-from db.models import AnnotationState
+from db.labels import Answer, record
+from db.models import AnnotationOrigin, AnnotationState, LabellingProject, LabellingTask, ReviewReason, TaskState
+from db.models.base import now
+from db.reviews import ask
 from labeler.backup import DATABASE
 from labeler.install import VERSION
 from labeler.server import LocalServer
@@ -169,6 +173,26 @@ def test_what_was_made_since_converges(copy: Kept, cli: Cli) -> None:
         assert AnnotationState.DELETED not in desk.states()
         rows = desk.counts()
         assert (desk.labelling.push().created, desk.labelling.pull().annotations, desk.counts()) == (0, 0, rows)
+
+
+def test_what_somebody_was_asked_about_since_is_sent_anew(copy: Kept) -> None:
+    """Though it has a label: else the question would wait for ever, and nobody could see the picture."""
+    with desk_of(copy.folder, None) as desk:  # type: ignore[arg-type]
+        images = set(desk.images())
+        with desk.project.database.write() as session:
+            fourth, fifth = sorted(images.difference(session.scalars(select(LabellingTask.image_id))))
+            (place,) = session.scalars(select(LabellingProject.id))
+            red = desk.project.classes(session)["Red"]
+            for number, image in enumerate((fourth, fifth)):
+                there = {"number": 900 + number, "state": TaskState.THERE, "data_url": "x"}
+                session.add(LabellingTask(project_id=place, image_id=image, **there))
+                state, moment = AnnotationState.ACTIVE, now()
+                record(session, [Answer(f"import:{image}", AnnotationOrigin.IMPORT, image, state, red, moment)])
+            ask(session, [fifth], ReviewReason.SUSPECT)
+    assert label(copy.folder, "restore", str(copy.backup)) == {"tasks": 2, "answers": 0}
+    with desk_of(copy.folder, None) as desk, desk.project.database.read() as session:  # type: ignore[arg-type]
+        query = select(LabellingTask.state).where(LabellingTask.image_id.in_([fourth, fifth]))
+        assert session.scalars(query.order_by(LabellingTask.image_id)).all() == [TaskState.GONE, TaskState.SENT]
 
 
 def test_a_running_server_is_not_written_over(copy: Kept, cli: Cli) -> None:
