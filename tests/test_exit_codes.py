@@ -103,6 +103,8 @@ def test_outside_any_project_commands_say_so(here: Cli, tmp_path: Path, path: st
         ("export csv out", "make one with `curate split`"),
         ("audit -o images", "file 'images' is a directory"),
         ("dedup --review -o images", "file 'images' is a directory"),
+        ("audit -o curate.toml/page.html", "cannot write"),
+        ("simulate -o curate.toml/curves.png", "curves.png: Not a directory. Choose another place."),
         ("audit --send", "`curate label start`"),
         ("loop", "bring images in with `curate crawl` or `curate import`"),
         ("crawl --licence opn", "'--licence': 'opn' is not one of 'any', 'open', 'commercial'"),
@@ -138,6 +140,7 @@ def test_a_crawl_without_a_source_is_no_crawl_that_is_done(here: Cli, project: P
     """Where `crawl.sources` is empty nobody was asked, and that is said."""
     assert here("config", "crawl.sources", "[]", cwd=project.root).code == 0
     assert "no source to ask" in told(here("crawl", cwd=project.root))
+    assert "no source to ask" in told(here("doctor", "--sources", cwd=project.root))
     assert "an empty query finds nothing" in told(here("crawl", " ", "--source", "openverse", cwd=project.root))
 
 

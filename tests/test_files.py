@@ -8,7 +8,7 @@ import pytest
 
 from db import files
 from db.errors import StoreError
-from db.files import TEMPORARY, leftovers, sweep, write_atomically
+from db.files import TEMPORARY, check_writable, leftovers, sweep, write_atomically
 from db.store import ImageStore
 from tests.pictures import jpeg
 
@@ -44,6 +44,19 @@ def test_no_file_takes_the_place_of_a_device(tmp_path: Path) -> None:
                 write_atomically(path, b"page")
     assert (pipe.is_fifo(), out.is_symlink()) == (True, True)
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_a_place_that_cannot_be_written_is_told_beforehand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder without rights, below a file, or in the place of a file; what can be made is no obstacle."""
+    check_writable(tmp_path / "new" / "folder" / "page.html")
+    (tmp_path / "file").touch()
+    check_writable(tmp_path / "file")
+    for path, why in ((tmp_path, "Is a directory"), (tmp_path / "file" / "page.html", "Not a directory")):
+        with pytest.raises(StoreError, match=f"cannot write {path}: {why}"):
+            check_writable(path)
+    monkeypatch.setattr(os, "access", lambda _path, _mode: False)
+    with pytest.raises(StoreError, match="Permission denied"):
+        check_writable(tmp_path / "new" / "page.html")
 
 
 def test_only_dead_processes_leave_leftovers(tmp_path: Path) -> None:

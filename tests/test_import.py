@@ -325,3 +325,13 @@ def test_sightings_tell_where_an_image_came_from(project: Project, tmp_path: Pat
         sighting = session.scalars(select(Sighting)).one()
         assert (sighting.source, sighting.name) == ("import", "0.jpg")
         assert local_path(sighting.candidate.address) == folder / "Red" / "0.jpg"
+
+
+def test_a_folder_without_subfolders_labels_nothing_and_says_so(project: Project, cli: Cli, tmp_path: Path) -> None:
+    """Its images come in all the same."""
+    folder = tmp_path / "flat"
+    folder.mkdir()
+    (folder / "1.jpg").write_bytes(jpeg(1))
+    ran = cli("import", folder, "--labels", "folder", cwd=project.root, check=True)
+    assert "nothing is labelled" in ran.err
+    assert "1 images stored" in ran.out

@@ -259,6 +259,17 @@ def test_the_command_shows_the_account_and_the_sources(cli: Cli, project: Projec
     assert (empty.code, "source_changed" in empty.out) == (1, True)
 
 
+def test_a_source_that_lacks_a_key_keeps_none_from_being_asked(cli: Cli, project: Project, web: Web) -> None:
+    """It is told with what it lacks, beside the others."""
+    put_openverse(web, works(web, jpeg(1)))
+    project.database.close()
+    cli("config", "crawl.sources", '["flickr", "openverse"]', cwd=project.root, check=True)
+    found = cli("doctor", "--sources", "--json", cwd=project.root)
+    assert found.code == 1
+    assert {one["source"]: one["reason"] for one in found.json["sources"]} == {"openverse": "", "flickr": "unreadable"}
+    assert "CURATE_FLICKR_KEY" in found.json["problems"][0]["detail"]
+
+
 def test_the_doctor_leaves_alone_who_asked_for_it(cli: Cli, project: Project, web: Web) -> None:
     """A source that wants no question for an hour gets none, not even a small one; it is said why."""
     web.put("/v1/images/", b"", status=429, headers={"Retry-After": "3600"})

@@ -42,7 +42,8 @@ def checked(change: Change, before: Sequence[str]) -> Change:
         found = Change(change.kind, names, into)
     left = found.after(before)
     if len(left) < _FEWEST:
-        raise DatasetError(f"a dataset has two classes at least, and only {', '.join(left) or 'none'} would be left")
+        what = f"only {left[0]}" if left else "none"
+        raise DatasetError(f"a dataset has two classes at least, and {what} would be left")
     return found
 
 

@@ -56,6 +56,7 @@ def audit(
 
     if run is not None and retrain:
         raise ConfigError("--run and --retrain each say what to judge by: leave out one")
+    around.output(output)
     if catalogue is not None:
         if send or retrain:
             raise ConfigError("--catalogue is of others' images: leave out --send and --retrain")

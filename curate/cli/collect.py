@@ -129,7 +129,7 @@ def dedup(
 
     if output and not review:
         raise ConfigError("-o names the page of --review: say both, or neither")
-    project = around.project()
+    project, place = around.project(), around.output(output)
     if split:
         word.take_apart(project, *split)
     if join:
@@ -144,5 +144,5 @@ def dedup(
         return Outcome(data, show.duplicates(report))
     from curate.pages.duplicates import write_duplicates
 
-    page = write_duplicates(project, (output or project.root / "duplicates.html").absolute(), around.progress)
+    page = write_duplicates(project, place or project.root / "duplicates.html", around.progress)
     return Outcome({**data, "page": str(page.file)}, show.duplicates(report, page))

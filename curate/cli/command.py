@@ -64,6 +64,15 @@ class Surroundings:
             raise ConfigError("DIR and --project both say where the new project goes: leave out one")
         return given or self.folder or usual
 
+    def output(self, given: Path | None) -> Path | None:
+        """Where a page or a picture is to go, in full. Raises StoreError, before any work, where it cannot."""
+        from db.files import check_writable
+
+        if given is None:
+            return None
+        check_writable(given.absolute())
+        return given.absolute()
+
     def project(self) -> "Project":
         """Open the project."""
         from curate.project import open_project

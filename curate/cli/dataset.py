@@ -240,15 +240,13 @@ def _sources(around: Surroundings) -> Outcome:
 
     from curate.cli import show_crawl
     from curate.crawl.ledger import known_paces
-    from curate.crawl.sources import Credentials, make
-    from curate.crawl.watch import examine
+    from curate.crawl.sources import Credentials
+    from curate.crawl.watch import examine_all
 
     project = around.project()
-    settings = project.settings.crawl
-    finders = [make(name, settings, Credentials.of(os.environ)) for name in settings.sources]
     with project.database.read() as session:
         known = known_paces(session)
-    found = examine(finders, settings, known)
+    found = examine_all(project.settings.crawl, Credentials.of(os.environ), known)
     problems = [asdict(one) for one in found if one.reason]
     data = {"sources": [asdict(one) for one in found], "problems": problems}
     return Outcome(data, show_crawl.health(found), SOME_FAILED if problems else 0)

@@ -28,7 +28,7 @@ def evaluate(
     from curate.cli import show_evaluation
     from curate.pages.evaluation import write_evaluation
 
-    report = write_evaluation(around.project(), run, output.absolute() if output else None, around.progress)
+    report = write_evaluation(around.project(), run, around.output(output), around.progress)
     return Outcome(show_evaluation.evaluation_data(report), show_evaluation.evaluated(report))
 
 
@@ -53,11 +53,10 @@ def compare(
     from curate.pages.comparison import write_comparison
     from curate.pages.pictures import pictures_by_hash
 
-    project = around.project()
+    project, file = around.project(), around.output(output)
     found = ask_both(project, first, second)
     with project.database.read() as session:
         known = pictures_by_hash(session, (one.sha256 for one in found.differing))
-    file = output.absolute() if output else None
     if file is not None:
         write_comparison(project, found, known, file, around.progress)
     return Outcome(show_evaluation.comparison_data(found, known, file), show_evaluation.compared(found, file))

@@ -47,7 +47,7 @@ def explain(
         raise ConfigError("--seed is the scribble's: say --scribble too")
     project = around.project()
     drawn = None if not scribble else project.settings.dataset.seed if seed is None else seed
-    report = explain_pictures(project, images, Asked(output, run, against, drawn), around.progress)
+    report = explain_pictures(project, images, Asked(around.output(output), run, against, drawn), around.progress)
     return Outcome(_data(report), _shown(report), SOME_FAILED if report.failures else 0)
 
 

@@ -30,7 +30,7 @@ def report(
     from curate.pages.report import write_report
 
     project = around.project()
-    file = (output or project.root / "report.html").absolute()
+    file = around.output(output) or project.root / "report.html"
     write_report(project, file, around.progress)
     return Outcome({"file": str(file)}, str(file))
 

@@ -50,7 +50,7 @@ def simulate(
     from curate.simulation.simulate import simulate as run
 
     names = [name.strip() for name in strategies.split(",") if name.strip()]
-    report = run(around.project(), Asked(names, seeds, batch, budget, mode), output, around.progress)
+    report = run(around.project(), Asked(names, seeds, batch, budget, mode), around.output(output), around.progress)
     return Outcome(_data(report), _text(report))
 
 

@@ -8,7 +8,9 @@ from curate.crawl.fetch import Fetcher
 from curate.crawl.hosts import Pace
 from curate.crawl.interface import Finder, SourceError
 from curate.crawl.settings import CrawlSettings
+from curate.crawl.sources import Credentials, make
 from curate.ingest.intake import Offer
+from db.errors import ConfigError
 from db.reasons import Reason
 
 _QUESTION = "guitar"
@@ -28,6 +30,23 @@ class Health:
     def verdict(self) -> str:
         """In one line, for people."""
         return f"{self.reason}: {self.detail}" if self.reason else f"well, {self.offers} pictures on its first page"
+
+
+def examine_all(settings: CrawlSettings, credentials: Credentials, known: Iterable[Pace] = ()) -> list[Health]:
+    """Ask every source of `crawl.sources`; one that cannot be asked, as it lacks a key, keeps none from being asked.
+
+    Raises ConfigError where there is none.
+    """
+    if not settings.sources:
+        raise ConfigError("there is no source to ask; name some in crawl.sources")
+    finders: list[Finder] = []
+    lacking: list[Health] = []
+    for name in settings.sources:
+        try:
+            finders.append(make(name, settings, credentials))
+        except ConfigError as error:
+            lacking.append(Health(name, Reason.UNREADABLE.value, str(error), 0))
+    return [*examine(finders, settings, known), *lacking]
 
 
 def examine(finders: Sequence[Finder], settings: CrawlSettings, known: Iterable[Pace] = ()) -> list[Health]:

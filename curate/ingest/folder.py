@@ -59,6 +59,8 @@ def import_folder(project: Project, folder: Path, *, labels: bool, progress: Pro
         raise DatasetError(f"{given} cannot be looked into; whose it is, and its rights, say why")
     files = list(image_files(folder))
     classes = _classes_of(project, folder, files) if labels else {}
+    if labels and not classes:
+        progress.say(f"{given} has no subfolders whose names could be labels: nothing is labelled")
     report = ImportReport()
     project.store.sweep()
     with (
