@@ -360,7 +360,7 @@ def test_classes_in_one_line_are_changed_too(project: Project) -> None:
         ("merge Red Purple", "no class 'Purple'; there is: Red, Green, Blue"),
         ("merge Red Green Blue", "only Blue would be left"),
         ("remove Red Green", "only Blue would be left"),
-        ("remove Red Green Blue", "only none would be left"),
+        ("remove Red Green Blue", "none would be left"),
         ("remove Red --labels keep", "'keep' is not one of 'drop'"),
         ("--json add Pink", "--project and --json come after `add`"),
         ("paint", "No such command 'paint'"),
