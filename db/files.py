@@ -68,13 +68,14 @@ def write_all_atomically(files: Mapping[Path, Data], mode: int = 0o644, temporar
 
 def check_writable(path: Path) -> None:
     """Raise StoreError where no file could be put at `path`: before the work that is to end there, not after it."""
-    _refuse_device(path)
-    there = path if path.is_dir() else next(folder for folder in path.absolute().parents if folder.exists())
-    why = errno.EISDIR if there == path else 0 if there.is_dir() else errno.ENOTDIR
-    if not why and not os.access(there, os.W_OK | os.X_OK):
-        why = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
-    if why:
-        raise StoreError(f"cannot write {path}: {os.strerror(why)}. Choose another place.")
+    with _named(path):
+        _refuse_device(path)
+        there = path if path.is_dir() else next(folder for folder in path.absolute().parents if folder.exists())
+        why = errno.EISDIR if there == path else 0 if there.is_dir() else errno.ENOTDIR
+        if not why and not os.access(there, os.W_OK | os.X_OK):
+            why = errno.EROFS if os.statvfs(there).f_flag & os.ST_RDONLY else errno.EACCES
+        if why:
+            raise OSError(why, os.strerror(why))
 
 
 def _refuse_device(path: Path) -> None:

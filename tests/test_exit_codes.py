@@ -104,7 +104,7 @@ def test_outside_any_project_commands_say_so(here: Cli, tmp_path: Path, path: st
         ("audit -o images", "file 'images' is a directory"),
         ("dedup --review -o images", "file 'images' is a directory"),
         ("audit -o curate.toml/page.html", "cannot write"),
-        ("simulate -o curate.toml/curves.png", "curves.png: Not a directory. Choose another place."),
+        ("simulate -o curate.toml/curves.png", "curves.png: Not a directory."),
         ("audit --send", "`curate label start`"),
         ("loop", "bring images in with `curate crawl` or `curate import`"),
         ("crawl --licence opn", "'--licence': 'opn' is not one of 'any', 'open', 'commercial'"),

@@ -51,7 +51,11 @@ def test_a_place_that_cannot_be_written_is_told_beforehand(tmp_path: Path, monke
     check_writable(tmp_path / "new" / "folder" / "page.html")
     (tmp_path / "file").touch()
     check_writable(tmp_path / "file")
-    for path, why in ((tmp_path, "Is a directory"), (tmp_path / "file" / "page.html", "Not a directory")):
+    for path, why in (
+        (tmp_path, "Is a directory"),
+        (tmp_path / "file" / "page.html", "Not a directory"),
+        (tmp_path / ("x" * 300), "File name too long"),
+    ):
         with pytest.raises(StoreError, match=f"cannot write {path}: {why}"):
             check_writable(path)
     monkeypatch.setattr(os, "access", lambda _path, _mode: False)
